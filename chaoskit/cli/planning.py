@@ -1,0 +1,36 @@
+"""From an experiment file and a place to a Plan, as `plan` and `run` both need it. Looks; changes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from chaoskit.cli.files import ExperimentFile, code_named
+from chaoskit.cli.place import Place
+from chaoskit.model.errors import CouldNotRun
+from chaoskit.model.plan import Plan
+from chaoskit.reports.forecast import Circumstances
+from chaoskit.runner import plan as planner
+from chaoskit.runner.session import find_route
+
+
+async def planned(file: ExperimentFile, where: Place, run: str, seed: int | None) -> Plan:
+    """The plan of a run here. `seed` goes before the file's; without either one is drawn. Raises CouldNotRun."""
+    experiment, cluster = file.experiment, where.cluster
+    chosen = seed if seed is not None else experiment.seed if experiment.seed is not None else planner.new_seed()
+    route = await find_route(experiment, cluster)
+    found = await planner.plan(experiment, cluster, run=run, seed=chosen, route=route)
+    return dataclasses.replace(found, server=cluster.server, context=cluster.context)
+
+
+def circumstances(file: ExperimentFile, where: Place) -> Circumstances:
+    """What a plan is printed with and does not hold itself."""
+    code = tuple((what, str(path)) for what, path in code_named(file) if what != "manifests" or where.is_sandbox)
+    return Circumstances(where.profile, code)
+
+
+async def refuse_missing_rights(plan: Plan, where: Place) -> None:
+    """Raises CouldNotRun naming the rights the plan needs and these credentials lack. A sandbox grants all."""
+    missing = [] if where.is_sandbox else await where.cluster.missing(plan.rights)
+    if missing:
+        named = ", ".join(f"{r.verb} {r.resource}" + (f" in {r.namespace}" if r.namespace else "") for r in missing)
+        raise CouldNotRun(f"context {plan.context!r} lacks rights that this run needs: {named}; nothing was touched")

@@ -1,0 +1,1 @@
+"""The one way through: load, plan, run, judge, and undo. Knows no fault by name."""

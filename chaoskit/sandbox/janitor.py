@@ -1,0 +1,101 @@
+"""Leaves nothing behind: finds every process that carries a cluster's mark, ends it, and removes the cluster's folder.
+
+Works from the outside, by /proc, so that it needs no cooperation of what it ends. Linux only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from chaoskit.sandbox.settings import MARK
+
+_PREFIX: Final = "chaoskit-sandbox"
+_PATIENCE_S: Final = 5.0
+_LOOK_AGAIN_S: Final = 0.005
+LOCK: Final = "lock"
+
+
+def state_dir(cluster: str) -> Path:
+    """Where a cluster keeps its files: short, for the sake of unix sockets, and of this user."""
+    return Path(tempfile.gettempdir()) / f"{_PREFIX}-{os.getuid()}-{cluster}"
+
+
+def marked(cluster: str) -> list[int]:
+    """Processes of this user whose environment carries the mark, this one excepted. The dead ones do not count."""
+    wanted = f"{MARK}={cluster}".encode()
+    return [pid for pid in _processes() if pid != os.getpid() and wanted in _environment(pid)]
+
+
+def _processes() -> Iterator[int]:
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            yield int(entry.name)
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def kill_marked(cluster: str) -> list[int]:
+    """SIGKILL all of a cluster's processes but this one, until none is left; answers what outlived the patience."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while (left := marked(cluster)) and time.monotonic() < deadline:
+        for pid in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_LOOK_AGAIN_S)  # a killed process needs a moment to be gone, and nothing tells when
+    return left
+
+
+def end(cluster: str, folder: Path) -> None:
+    """End a cluster: its processes first, then its folder."""
+    kill_marked(cluster)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def hold(folder: Path) -> int:
+    """Take the lock that says a cluster is alive; it is free again when this process is gone. Answers its descriptor."""
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def sweep() -> list[str]:
+    """End what is left of clusters whose launcher is gone; answers their ids."""
+    prefix = f"{_PREFIX}-{os.getuid()}-"
+    swept = []
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        cluster = folder.name.removeprefix(prefix)
+        if folder.is_dir() and not folder.is_symlink() and _abandoned(folder):
+            end(cluster, folder)
+            swept.append(cluster)
+    return swept
+
+
+def _abandoned(folder: Path) -> bool:
+    """Whether nobody holds the folder's lock. A folder without one has a launcher that is just beginning, or is dead."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR)
+    except FileNotFoundError:
+        return time.time() - folder.stat().st_mtime > _PATIENCE_S if folder.exists() else False
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

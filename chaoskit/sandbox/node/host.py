@@ -1,0 +1,155 @@
+"""What the pods of one node share, and where one pod lives. Passed around; decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from chaoskit.sandbox.node.addresses import Addresses
+from chaoskit.sandbox.node.client import Client
+from chaoskit.sandbox.node.environment import service_variables
+from chaoskit.sandbox.node.events import Recorder
+from chaoskit.sandbox.node.logs import LogWatch
+from chaoskit.sandbox.node.objects import ConfigObjects
+from chaoskit.sandbox.node.processes import Reaper
+from chaoskit.sandbox.settings import MARK, ClusterSettings
+
+Obj: TypeAlias = dict[str, Any]
+POD_MARK = "CHAOSKIT_POD_UID"
+CONTAINER_MARK = "CHAOSKIT_CONTAINER_ID"
+NODE_MARK = "CHAOSKIT_NODE"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One node: its settings, its doors to the API and to the machine, its folder."""
+
+    settings: ClusterSettings
+    name: str
+    index: int
+    client: Client
+    recorder: Recorder
+    objects: ConfigObjects
+    reaper: Reaper
+    logs: LogWatch
+    addresses: Addresses
+    folder: Path
+
+    @property
+    def address(self) -> str:
+        return self.settings.node_address(self.index)
+
+    @property
+    def interpreters(self) -> Path:
+        """The folder with `python` and `python3` for PATH."""
+        return self.folder / "bin"
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """What every process of this node carries in its environment."""
+        return {MARK: self.settings.id, NODE_MARK: self.name}
+
+
+class Place:
+    """Where one pod lives: its latest object, its address, its folder. The address is taken at once and held until `leave`."""
+
+    def __init__(self, host: Host, pod: Obj) -> None:
+        self.host = host
+        self.pod = pod
+        self.ip = host.addresses.take()
+        self.folder: Path = host.folder / "pods" / pod["metadata"]["uid"]
+        self.terminating = False
+        self._warned = False
+
+    @property
+    def namespace(self) -> str:
+        return str(self.pod["metadata"]["namespace"])
+
+    @property
+    def name(self) -> str:
+        return str(self.pod["metadata"]["name"])
+
+    @property
+    def uid(self) -> str:
+        return str(self.pod["metadata"]["uid"])
+
+    @property
+    def path(self) -> str:
+        """The pod's URL path at the API server."""
+        return f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
+
+    @property
+    def volumes(self) -> Path:
+        return self.folder / "volumes"
+
+    @property
+    def grace_s(self) -> float:
+        """The pod's own terminationGracePeriodSeconds."""
+        return float(self.pod["spec"].get("terminationGracePeriodSeconds", 30))
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """What every process of this pod carries in its environment."""
+        return {**self.host.marks, POD_MARK: self.uid}
+
+    def facts(self) -> Obj:
+        """The pod with the addresses it has here, for the downward API."""
+        status = {**(self.pod.get("status") or {}), "podIP": self.ip, "hostIP": self.host.address}
+        return {**self.pod, "status": status}
+
+    async def fetch(self, resource: str, name: str) -> Obj | None:
+        """A ConfigMap or Secret of the pod's namespace."""
+        return await self.host.objects.find(resource, self.namespace, name)
+
+    async def services(self) -> dict[str, str]:
+        """The service environment variables as of now."""
+        links = self.pod["spec"].get("enableServiceLinks", True)
+        listing = (
+            await self.host.client.get(f"/api/v1/namespaces/{self.namespace}/services") if links else {"items": []}
+        )
+        return service_variables(listing["items"], links, self.host.settings.server)
+
+    def base_env(self, root: Path) -> dict[str, str]:
+        """What an image would set, and the folder that stands for the container's root."""
+        path = os.pathsep.join((str(self.host.interpreters), os.environ.get("PATH", os.defpath)))
+        return {
+            "PATH": path,
+            "HOSTNAME": str(self.pod["spec"].get("hostname") or self.name),
+            "HOME": str(root),
+            "TMPDIR": str(root / "tmp"),
+            "LANG": "C.UTF-8",
+            "CHAOSKIT_ROOT": str(root),
+        }
+
+    def event(self, kind: str, reason: str, message: str, container: str = "") -> None:
+        """Record an event about the pod or one of its containers (`container` is a field path)."""
+        self.host.recorder.pod(self.pod, kind, reason, message, container)
+
+    def warn_of_rewriting(self) -> None:
+        """Tell, once per pod, that mount paths lie elsewhere on this machine."""
+        if not self._warned:
+            self._warned = True
+            message = (
+                "mount paths in command, args and env are led to $CHAOSKIT_ROOT + mountPath: the sandbox mounts nothing"
+            )
+            self.event("Warning", "MountPathRewritten", message)
+
+    def clear(self) -> None:
+        """Remove what a pod of this uid may have left here earlier."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.volumes.mkdir(parents=True, mode=0o700)
+
+    async def leave(self) -> None:
+        """Give the address back and remove the folder."""
+        self.host.addresses.release(self.ip)
+        await asyncio.get_running_loop().run_in_executor(None, lambda: shutil.rmtree(self.folder, ignore_errors=True))
+
+
+def instance_marks(place: Place, instance: str) -> Mapping[str, str]:
+    """What every process of one container instance carries in its environment."""
+    return {**place.marks, CONTAINER_MARK: instance}

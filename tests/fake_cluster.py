@@ -1,0 +1,261 @@
+"""A cluster in memory for virtual time: no threads, no sockets, and trouble where a test wants it. It satisfies `model.seams.Cluster`.
+
+**A request that was sent lands, even if its caller was cancelled or died meanwhile**: its effect is a timer of the loop and belongs to no task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from chaoskit.cluster.mark import mark_of, marked
+from chaoskit.cluster.patch import is_applied, json_patch, mismatch, same, value_at
+from chaoskit.model.errors import AnswerLost, ClusterError, NotFound
+from chaoskit.model.operation import Create, Delete, Evict, Exec, Operation, Patch, Request, describe
+from chaoskit.model.resource import Obj, Ref, ref_of
+from chaoskit.model.seams import Gap, Reply, Seen
+from chaoskit.model.step import Answers, Condition, Exits, FieldIs, Gone
+from tests.fake_store import Store
+from tests.fake_world import World
+from tests.kubernetes_patch import Inapplicable, applied
+
+NAMESPACE = "shop"
+DOUBT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What goes wrong with one request. The default: nothing does."""
+
+    refused: Reply | None = None
+    """This answer, and no effect."""
+    unreachable: bool = False
+    """It is not even sent."""
+    lost: bool = False
+    """The answer never comes; AnswerLost at once."""
+    hangs: bool = False
+    """The answer never comes; AnswerLost after 5 s."""
+    lands_after_s: float | None = 0.0
+    """When the effect comes, after the usual latency; None: never (only with `lost` or `hangs`)."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One mutating request, and when it was sent on the loop's clock."""
+
+    op: Operation
+    mark: str
+    undoing: bool
+    at_s: float
+
+
+def answering(status: int, message: str = "trouble", retry_after_s: float | None = None) -> Trouble:
+    """A refusal with this status."""
+    return Trouble(refused=Reply(status, {"kind": "Status", "message": message, "code": status}, retry_after_s))
+
+
+@dataclass
+class FakeCluster:
+    """`trouble` is asked about each request; `at` is called at "send", "land" and "answer" and may raise there, as a death would."""
+
+    store: Store = field(default_factory=Store)
+    latency_s: float = 0.004
+    trouble: Callable[[Sent], Trouble] = lambda sent: Trouble()
+    at: Callable[[Literal["send", "land", "answer"], Operation], None] = lambda where, op: None
+    budget: Callable[[Obj], str] = lambda pod: ""
+    """Why a pod may not be evicted now, or ""."""
+    blind: ClusterError | None = None
+    """What every read raises, if anything."""
+    sent: list[Sent] = field(default_factory=list)
+    landed_ops: list[Sent] = field(default_factory=list)
+    world: World = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.world = World(self.store)
+
+    # ---- View
+
+    async def get(self, ref: Ref) -> Obj:
+        await self._look()
+        live = self.store.named(ref)
+        if live is None or (ref.uid and live["metadata"]["uid"] != ref.uid):
+            raise NotFound(f"{ref} not found")
+        return live
+
+    async def find(self, ref: Ref) -> Obj | None:
+        try:
+            return await self.get(ref)
+        except NotFound:
+            return None
+
+    async def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Sequence[Obj]:
+        await self._look()
+        return self.store.of(kind, namespace, labels, fields)
+
+    def watch(self, kind: str, namespace: str = "", *, labels: str = "") -> AsyncIterator[Seen | Gap]:
+        return self.store.watch(kind, namespace, labels)
+
+    async def holds(self, condition: Condition) -> bool:
+        live = await self.find(condition.ref)
+        match condition:
+            case Gone():
+                return live is None
+            case FieldIs(path=path, value=value):
+                return live is not None and same(value_at(live, path), value)
+            case Answers(ref, port, path, status):
+                return live is not None and self.world.answer(live, Request(ref, port, "GET", path)).status == status
+            case Exits(ref, container, argv, code):
+                return live is not None and self.world.run(live, Exec(ref, container, argv)) == code
+
+    async def _look(self) -> None:
+        await asyncio.sleep(self.latency_s)
+        if self.blind is not None:
+            raise self.blind
+
+    # ---- Cluster
+
+    async def perform(self, op: Operation, mark: str, *, undoing: bool = False) -> Reply:
+        """As the live one: a Reply, AnswerLost, or ClusterError when nothing was sent."""
+        loop = asyncio.get_running_loop()
+        sent = Sent(op, mark, undoing, loop.time())
+        trouble = self.trouble(sent)
+        if trouble.unreachable:
+            await asyncio.sleep(self.latency_s)
+            raise ClusterError(f"cannot be reached: {describe(op)}")
+        answer: asyncio.Future[Reply] = loop.create_future()
+        self.sent.append(sent)
+        if trouble.refused is not None:
+            loop.call_later(self.latency_s, _deliver, answer, trouble.refused)
+        elif trouble.lands_after_s is not None:
+            loop.call_later(self.latency_s + trouble.lands_after_s, self._land, sent, answer)
+        self.at("send", op)
+        if trouble.lost or trouble.hangs:
+            await asyncio.sleep(DOUBT_S if trouble.hangs else self.latency_s)
+            raise AnswerLost(f"the answer was lost: {describe(op)}")
+        reply = await answer
+        self.at("answer", op)
+        return reply
+
+    def _land(self, sent: Sent, answer: asyncio.Future[Reply]) -> None:
+        reply = self._effect(sent)
+        if reply.status < 300:
+            self.landed_ops.append(sent)
+        _deliver(answer, reply)
+        self.at("land", sent.op)
+
+    async def landed(self, op: Operation, mark: str) -> bool:
+        """As the live one: AnswerLost for what cannot be read back."""
+        if isinstance(op, Request | Exec):
+            raise AnswerLost(f"whether this took effect cannot be read back: {describe(op)}")
+        live = await self.find(Ref(op.ref.kind, op.ref.name, op.ref.namespace))
+        match op:
+            case Delete() | Evict():
+                other = live is None or (live["metadata"]["uid"] != op.ref.uid if op.ref.uid else mark_of(live) != mark)
+                return live is None or other or "deletionTimestamp" in live["metadata"]
+            case Create():
+                return live is not None and mark_of(live) == mark
+            case Patch():
+                return live is not None and is_applied(op, live, mark)
+
+    # ---- effects, each in one turn of the loop
+
+    def _effect(self, sent: Sent) -> Reply:
+        op = sent.op
+        live = self.store.named(op.ref)
+        if isinstance(op, Create):
+            return self._create(op, live, sent.mark)
+        if live is None:
+            return _status(404, f"{op.ref} not found")
+        match op:
+            case Patch():
+                return self._patch(op, live, sent)
+            case Delete():
+                return self._delete(op, live, sent.mark)
+            case _ if live["metadata"]["uid"] != op.ref.uid:
+                return _status(409, f"{op.ref}: the uid does not match")
+            case Evict():
+                return self._evict(op, live)
+            case Request():
+                return self.world.answer(live, op)
+            case Exec():
+                code = self.world.run(live, op)
+                return Reply(422 if code else 200, {"exitCode": code, "message": f"exit code {code}"})
+
+    def _patch(self, op: Patch, live: Obj, sent: Sent) -> Reply:
+        why = mismatch(op, live, sent.mark, sent.undoing)
+        if why:
+            return _status(422, why)
+        try:
+            changed = applied(live, json_patch(op, live, sent.mark, sent.undoing))
+        except Inapplicable as error:
+            return _status(422, str(error))
+        stored = self.store.put(op.ref.kind, changed)
+        return Reply(200, stored)
+
+    def _create(self, op: Create, live: Obj | None, mark: str) -> Reply:
+        if live is not None:
+            return Reply(200, live) if mark_of(live) == mark else _status(409, f"{op.ref} already exists")
+        meta = {**(op.manifest.get("metadata") or {}), "name": op.ref.name, "namespace": op.ref.namespace}
+        created = self.store.put(op.ref.kind, marked({**op.manifest, "metadata": meta}, mark))
+        if op.ref.kind == "Deployment":
+            self.world.roll_out(created)
+        return Reply(201, created)
+
+    def _delete(self, op: Delete, live: Obj, mark: str) -> Reply:
+        if op.ref.uid and live["metadata"]["uid"] != op.ref.uid:
+            return _status(409, f"{op.ref}: the uid in the precondition does not match")
+        if not op.ref.uid and mark_of(live) != mark:
+            return _status(409, f"{op.ref} does not carry the mark {mark}")
+        if op.ref.kind == "Pod":
+            self.world.end_pod(live, op.grace_s)
+        else:
+            self.store.drop(live)
+            self.world.take_down(live)
+        return _status(200, "")
+
+    def _evict(self, op: Evict, live: Obj) -> Reply:
+        why = self.budget(live)
+        if why:
+            return _status(429, why)
+        self.world.end_pod(live, op.grace_s)
+        return _status(201, "")
+
+    # ---- for tests
+
+    def pods(self, app: str = "checkout") -> Sequence[Ref]:
+        """The pods of an application that are not on their way out."""
+        pods = self.store.of("Pod", NAMESPACE, f"app={app}")
+        return [ref_of(pod) for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+def _deliver(answer: asyncio.Future[Reply], reply: Reply) -> None:
+    if not answer.done():
+        answer.set_result(reply)
+
+
+def _status(code: int, message: str) -> Reply:
+    return Reply(code, {"kind": "Status", "message": message, "code": code})
+
+
+def shop(replicas: int = 3, nodes: int = 3, app: str = "checkout") -> FakeCluster:
+    """A cluster with nodes and one application that is ready. Needs a running loop."""
+    cluster = FakeCluster()
+    for number in range(1, nodes + 1):
+        cluster.store.put("Node", {"metadata": {"name": f"node-{number}", "labels": {}}, "spec": {}})
+    labels = {"app": app}
+    meta = {"name": app, "namespace": NAMESPACE, "labels": labels}
+    container = {"name": "app", "image": "python", "ports": [{"name": "admin", "containerPort": 9090}]}
+    template = {
+        "metadata": {"labels": labels, "annotations": {"chaoskit.dev/switch-port": "9090"}},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 5},
+    }
+    cluster.store.put(
+        "Service", {"metadata": meta, "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]}}
+    )
+    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+    cluster.world.roll_out(
+        cluster.store.put("Deployment", {"metadata": {**meta, "generation": 1}, "spec": spec}), ready=True
+    )
+    return cluster

@@ -1,0 +1,75 @@
+"""Latency: a percentile in which a failed request is slower than anything."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from chaoskit.model.verdict import Grade
+from chaoskit.slos.availability import Availability
+from chaoskit.slos.judging import judged
+from chaoskit.slos.latency import Latency
+from tests.histories import Told, kill, window
+
+P95 = Latency(objective="p95 < 300ms")
+
+
+def killed_at_10() -> Told:
+    return Told().phases(baseline=0, inject=10, revert=20, settle=20, ended=30).done_and_seen(10, kill("a"))
+
+
+def test_it_passes_below_and_fails_above_the_limit() -> None:
+    slow_for = {"fast": 0.3, "slow": 0.6}
+    grades = {}
+    for name, seconds in slow_for.items():
+        told = killed_at_10().traffic(0, 30, latency=lambda t, s=seconds: 0.5 if 12 <= t < 12 + s else 0.01)  # type: ignore[misc]
+        grades[name] = judged(P95, told.history())
+    assert grades["fast"].grade is Grade.PASS
+    assert grades["fast"].measured == pytest.approx(0.01)
+    assert grades["slow"].grade is Grade.FAIL
+    assert grades["slow"].measured == pytest.approx(0.5)
+    assert grades["slow"].interval is not None
+    assert grades["slow"].because == "p95 of 1000 requests is 0.5 s, wanted p95 < 0.3 s"
+
+
+def test_it_counts_from_the_intended_start() -> None:
+    told = killed_at_10().traffic(0, 30, latency=lambda t: 1.0 if t < 15 else 0.01, late=0.99)
+    assert P95.judge(told.history(), window("fault", 10, 20)).grade is Grade.FAIL
+
+
+def test_failed_requests_are_slower_than_anything() -> None:
+    finding = judged(P95, killed_at_10().traffic(0, 30, bad=lambda t: 12 <= t < 12.6).history())
+    assert finding.grade is Grade.FAIL
+    assert finding.measured is None
+    assert "a failed request, slower than anything" in finding.because
+    assert "60 failed" in finding.because
+
+
+def test_a_percentile_takes_enough_requests_to_have_one_above_it() -> None:
+    history = killed_at_10().traffic(0, 30, rate=1).history()
+    finding = Latency(objective="p95 < 300ms").judge(history, window("fault", 10, 20))
+    assert finding.grade is Grade.INCONCLUSIVE
+    assert finding.because.startswith("too few requests to decide, 20 are needed")
+    assert P95.judge(history, window("settle", 20, 25)).grade is Grade.PASS
+
+
+@pytest.mark.parametrize("text", ["< 300ms", "p95 >= 300ms", "p95 < 99%"])
+def test_an_objective_of_another_kind_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="latency is a percentile"):
+        Latency(objective=text)
+
+
+def test_a_million_requests_are_judged_in_a_few_seconds() -> None:
+    told = Told(rate=10_000.0).phases(baseline=0, inject=0, revert=100, ended=101).done_and_seen(0, kill("a"))
+    small = told.traffic(0, 1, rate=10_000).history()
+    many, once = small.requests, small.requests.within(window("", 0, 1))
+    for second in range(1, 100):
+        for name in ("seq", "status", "error", "pod", "version", "node", "endpoint", "policy", "uses"):
+            getattr(many, name).extend(getattr(once, name))
+        for name in ("intended_ns", "start_ns", "end_ns"):
+            getattr(many, name).extend(t + second * 1_000_000_000 for t in getattr(once, name))
+    assert len(many) == 1_000_000
+    begin = time.process_time()
+    findings = [judged(slo, small) for slo in (Availability(objective=">= 99%"), P95)]
+    assert [finding.grade for finding in findings] == [Grade.PASS, Grade.PASS]
+    assert time.process_time() - begin < 6  # about 1.5 s on a quiet machine; the limit only catches a slip into rows
