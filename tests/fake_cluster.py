@@ -70,6 +70,7 @@ class FakeCluster:
     """What every read raises, if anything."""
     sent: list[Sent] = field(default_factory=list)
     landed_ops: list[Sent] = field(default_factory=list)
+    doubts: dict[str, float] = field(default_factory=dict)
     world: World = field(init=False)
 
     def __post_init__(self) -> None:
@@ -132,6 +133,7 @@ class FakeCluster:
             loop.call_later(self.latency_s + trouble.lands_after_s, self._land, sent, answer)
         self.at("send", op)
         if trouble.lost or trouble.hangs:
+            self.doubts[mark] = loop.time() + DOUBT_S
             await asyncio.sleep(DOUBT_S if trouble.hangs else self.latency_s)
             raise AnswerLost(f"the answer was lost: {describe(op)}")
         reply = await answer
@@ -146,9 +148,20 @@ class FakeCluster:
         self.at("land", sent.op)
 
     async def landed(self, op: Operation, mark: str) -> bool:
-        """As the live one: AnswerLost for what cannot be read back."""
+        """As the live one: says no only when the doubt is over; AnswerLost for what cannot be read back."""
         if isinstance(op, Request | Exec):
             raise AnswerLost(f"whether this took effect cannot be read back: {describe(op)}")
+        loop = asyncio.get_running_loop()
+        doubt_ends = self.doubts.pop(mark, loop.time() + DOUBT_S)
+        while True:
+            is_over = loop.time() >= doubt_ends
+            if await self._took_effect(op, mark):
+                return True
+            if is_over:
+                return False
+            await asyncio.sleep(0.2)
+
+    async def _took_effect(self, op: Patch | Create | Delete | Evict, mark: str) -> bool:
         live = await self.find(Ref(op.ref.kind, op.ref.name, op.ref.namespace))
         match op:
             case Delete() | Evict():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import itertools
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -98,7 +98,7 @@ class Store:
             ):
                 ear.queue.put_nowait(Seen(now_ns(), resource_of(ear.kind).plural, change, obj))
 
-    async def watch(self, kind: str, namespace: str, labels: str) -> AsyncIterator[Seen | Gap]:
+    async def watch(self, kind: str, namespace: str, labels: str) -> AsyncGenerator[Seen | Gap, None]:
         """LISTED for what is there, then every change."""
         ear = _Ear(kind, namespace, labels, asyncio.Queue())
         self.ears.append(ear)

@@ -71,7 +71,9 @@ def _say_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> No
 
 
 @click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_say_version, help="Show the version.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_say_version, help="Show the version."
+)
 def main() -> None:
     """Prove that an application on Kubernetes keeps its promises: one fault, real traffic, a verdict."""
 

@@ -89,7 +89,9 @@ class Display:
         seen = self._facts()
         if seen is not None:
             style = "bold red" if seen.failed else ""
-            pods = Text(f"{seen.serving} of {seen.wanted} pods ready", style="" if seen.serving >= seen.wanted else "yellow")
+            pods = Text(
+                f"{seen.serving} of {seen.wanted} pods ready", style="" if seen.serving >= seen.wanted else "yellow"
+            )
             table.add_row(Text(_traffic(seen), style=style), pods)
         return table
 

@@ -28,7 +28,7 @@ def _objects(file: Path) -> Iterator[Obj]:
         # The C loader is ten times faster where it is there, and says the same.
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         nodes = list(yaml.compose_all(text, Loader=loader))
-        values = list(yaml.load_all(text, Loader=loader))  # noqa: S506 - either is a safe loader
+        values = list(yaml.load_all(text, Loader=loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark is not None else f"{file}:1:1"

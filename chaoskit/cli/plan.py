@@ -33,7 +33,10 @@ def plan(file: Path, sandbox: bool, context: str | None, kubeconfig: Path | None
 
     async def work() -> int:
         run, err = new_run_id(), talk()
-        async with place(wanted) as where, staged(read, where, run, False, lambda text: err.print(text, soft_wrap=True)):
+        async with (
+            place(wanted) as where,
+            staged(read, where, run, False, lambda text: err.print(text, soft_wrap=True)),
+        ):
             forecast = await planned(read, where, run, seed)
             result().print(render_plan(read.experiment, forecast, circumstances(read, where)))
         return 0

@@ -14,7 +14,9 @@ from chaoskit.cli.place import place_options, wanted_place
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @place_options
 @click.option("--yes", is_flag=True, help="Do not ask before acting on a named context.")
-@click.option("--setup", is_flag=True, help="Apply the file's manifests to the named context, and remove them afterwards.")
+@click.option(
+    "--setup", is_flag=True, help="Apply the file's manifests to the named context, and remove them afterwards."
+)
 @click.option("--run-dir", type=click.Path(path_type=Path), metavar="DIR", help="The run folder [runs/TIME-NAME-ID].")
 @click.option("--seed", type=click.IntRange(min=0), help="Use this seed instead of the file's or a random one.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="What stdout gets.")
@@ -42,7 +44,9 @@ def run(
     if run_dir is not None and len(files) > 1:
         raise click.UsageError("--run-dir names the folder of one run; leave it out with several files.")
     if run_dir is not None and run_dir.exists():
-        raise click.UsageError(f"{run_dir} exists already; name another --run-dir, so that no earlier evidence is overwritten.")
+        raise click.UsageError(
+            f"{run_dir} exists already; name another --run-dir, so that no earlier evidence is overwritten."
+        )
 
     from chaoskit.cli.files import read_files
     from chaoskit.cli.running import Options, refuse_to_guess_consent, run_all

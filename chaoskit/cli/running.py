@@ -24,7 +24,7 @@ from chaoskit.cli.planning import circumstances, planned, refuse_missing_rights
 from chaoskit.cli.signals import Signals
 from chaoskit.cli.staging import staged
 from chaoskit.cli.talk import lively, result, talk
-from chaoskit.model.errors import ChaosError, CouldNotRun
+from chaoskit.model.errors import ChaosError, CouldNotRun, UsageError
 from chaoskit.reports import html, junit
 from chaoskit.reports.forecast import render_plan, render_plan_shortly
 from chaoskit.reports.json import error_to_json, result_to_json
@@ -59,9 +59,9 @@ class Tally:
 
 
 def refuse_to_guess_consent(options: Options) -> None:
-    """Raises click.UsageError when a question would have to be asked and there is no terminal to ask on."""
+    """Raises UsageError when a question would have to be asked and there is no terminal to ask on."""
     if options.wanted.context is not None and not options.yes and not sys.stdin.isatty():
-        raise click.UsageError("A run on a named context asks first, and there is no terminal to ask on; --yes answers it.")
+        raise UsageError("a run on a named context asks first, and there is no terminal to ask on; --yes answers it")
 
 
 async def run_all(files: Sequence[ExperimentFile], options: Options, signals: Signals) -> int:
@@ -189,11 +189,10 @@ async def _confirm(options: Options, question: str) -> None:
 
 async def _line_of_stdin() -> str:
     """One line, read by the loop: a thread that waits for the terminal could not be ended by a signal."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(sys.stdin.fileno(), lambda: ready.done() or ready.set_result(None))
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), ready.set)
     try:
-        await ready
+        await ready.wait()
         return os.read(sys.stdin.fileno(), 1000).decode(errors="replace")
     finally:
         loop.remove_reader(sys.stdin.fileno())

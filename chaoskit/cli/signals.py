@@ -38,7 +38,9 @@ class Signals:
 
     def hear(self, number: signal.Signals) -> None:
         if self.heard is not None:
-            click.echo("chaoskit: putting back and cleaning up is under way; a second signal does not stop it", err=True)
+            click.echo(
+                "chaoskit: putting back and cleaning up is under way; a second signal does not stop it", err=True
+            )
             return
         self.heard = number
         if self._run is None:

@@ -12,7 +12,7 @@ import os
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -103,6 +103,12 @@ def read_access(context: str | None, kubeconfig: Path | None) -> Access:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UsageError(f"context {context!r} does not exist{hint} {_known(known, paths).capitalize()}")
 
+    if known[context].get("as"):
+        # The official loader passes over it, and we would act with more rights than were meant.
+        raise UsageError(
+            f"context {context!r} impersonates {known[context]['as']!r}, which is not supported; use credentials of their own"
+        )
+
     def load(folder: str) -> Any:
         return _configuration(paths, context, folder)
 
@@ -125,17 +131,25 @@ def read_access(context: str | None, kubeconfig: Path | None) -> Access:
     )
 
 
-def _known(contexts: Sequence[str], paths: str) -> str:
+def _known(contexts: Iterable[str], paths: str) -> str:
     return f"known in {paths}: {', '.join(contexts)}" if contexts else f"there is none in {paths}"
 
 
-def _contexts(paths: str) -> list[str]:
+def _contexts(paths: str) -> Mapping[str, Mapping[str, Any]]:
+    """The user of each context."""
     from kubernetes.config.kube_config import KubeConfigMerger
 
     with _explained(paths):
         merger: Any = KubeConfigMerger
         merged = merger(paths).config
-        return [] if merged is None else [context["name"] for context in merged.value["contexts"]]
+        return (
+            {} if merged is None else {context["name"]: _user(merged, context) for context in merged.value["contexts"]}
+        )
+
+
+def _user(merged: Any, context: Any) -> Mapping[str, Any]:
+    name = context.value["context"].get("user", "")
+    return next((user.value.get("user") or {} for user in merged.value["users"] if user["name"] == name), {})
 
 
 def _configuration(paths: str, context: str, folder: str) -> Any:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import orjson
 
@@ -17,6 +20,8 @@ from chaoskit.model.resource import Json
 
 EXEC_S = 10.0
 """How long a command may take, in seconds. Longer work belongs into the container's own background."""
+
+CONNECT_S = 5.0
 
 _HANDSHAKE = re.compile(r"Handshake status (\d{3}) (.*?)(?: -\+-\+-|\Z)", re.DOTALL)
 
@@ -32,46 +37,56 @@ class Ended:
 
 async def executed(access: Access, op: Exec) -> Ended:
     """Run it and wait for its end. Raises ClusterError when it was refused, AnswerLost when how it ended is not known."""
-    return await in_thread(lambda: _run(access, op))
+    try:
+        async with asyncio.timeout(CONNECT_S + EXEC_S + 1):
+            return await in_thread(lambda: _run(access, op))
+    except TimeoutError as error:
+        raise AnswerLost(f"{op.argv[0]} in {op.ref}: no word of how it ended") from error
 
 
 def _run(access: Access, op: Exec) -> Ended:
-    """One ApiClient for each call: the official stream() exchanges a method of its client while it connects."""
+    socket = _connected(access, op)
+    try:
+        socket.run_forever(timeout=EXEC_S)
+        if socket.is_open():
+            raise AnswerLost(f"{op.argv[0]} in {op.ref} did not end within {EXEC_S:g} s")
+        return Ended(_code(op, socket.read_channel(3)), socket.read_stdout(), socket.read_stderr())
+    finally:
+        socket.close(timeout=0)
+
+
+def _connected(access: Access, op: Exec) -> Any:
+    """The websocket. One ApiClient for each call: the official stream() exchanges a method of its client while it connects."""
+    import websocket
     from kubernetes.client import ApiClient, CoreV1Api
     from kubernetes.client.exceptions import ApiException
     from kubernetes.stream import stream
 
     if access.load is None:
         raise ClusterError(f"{op.ref}: this access has no kubeconfig to run commands with")
+    # The official client gives its websocket no time limit of its own; nobody else in this process uses that library.
+    websocket.setdefaulttimeout(CONNECT_S)
+    connect = partial(
+        stream, container=op.container, command=list(op.argv), stdin=False, stdout=True, stderr=True, tty=False
+    )
+    # The keys that the loader writes out are read while connecting and removed right after it.
     with tempfile.TemporaryDirectory(prefix="chaoskit-") as folder, ApiClient(access.load(folder)) as client:
+        run = CoreV1Api(client).connect_get_namespaced_pod_exec
         try:
-            socket = stream(
-                CoreV1Api(client).connect_get_namespaced_pod_exec,
-                op.ref.name,
-                op.ref.namespace,
-                container=op.container,
-                command=list(op.argv),
-                stdin=False,
-                stdout=True,
-                stderr=True,
-                tty=False,
-                _preload_content=False,
-            )
+            return connect(run, op.ref.name, op.ref.namespace, _preload_content=False)
         except ApiException as error:
             raise _refused(op, str(error.reason)) from error
-        try:
-            socket.run_forever(timeout=EXEC_S)
-            if socket.is_open():
-                raise AnswerLost(f"{op.argv[0]} in {op.ref} did not end within {EXEC_S:g} s")
-            return Ended(_code(op, socket.read_channel(3)), socket.read_stdout(), socket.read_stderr())
-        finally:
-            socket.close(timeout=0)
 
 
 def _refused(op: Exec, reason: str) -> ClusterError:
+    """Why there is no websocket. Only an answer of the server, or no connection at all, means that nothing was started."""
     found = _HANDSHAKE.search(reason)
     words = " ".join((found[2] if found else reason).split())
-    return ClusterError(f"running {op.argv[0]} in {op.ref} was refused: {words}", int(found[1]) if found else 0)
+    what = f"running {op.argv[0]} in {op.ref} was refused: {words}"
+    if found:
+        status = int(found[1])
+        return AnswerLost(what, status) if status in (502, 504) else ClusterError(what, status)
+    return ClusterError(what) if "refused" in reason else AnswerLost(f"running {op.argv[0]} in {op.ref}: {words}")
 
 
 def _code(op: Exec, status: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -52,7 +52,7 @@ class LiveCluster:
         """All objects that fit, each with kind and apiVersion; of all namespaces when none is given."""
         return (await watch.listed(self.transport, kind, namespace, labels, fields))[0]
 
-    def watch(self, kind: str, namespace: str = "", *, labels: str = "") -> AsyncIterator[Seen | Gap]:
+    def watch(self, kind: str, namespace: str = "", *, labels: str = "") -> AsyncGenerator[Seen | Gap, None]:
         """See `cluster.watch.watch`."""
         return watch.watch(self.transport, kind, namespace, labels=labels, now_ns=self.now_ns)
 

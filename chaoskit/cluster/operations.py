@@ -7,6 +7,7 @@ server would have given: 404, 409 or 422.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 import orjson
@@ -15,7 +16,7 @@ from chaoskit.cluster.address import api_version, collection, path_of, proxied
 from chaoskit.cluster.execution import executed
 from chaoskit.cluster.mark import mark_of, marked, split_mark
 from chaoskit.cluster.patch import JsonPatch, forgetting, is_applied, json_patch, mismatch
-from chaoskit.cluster.transport import MANAGER, Transport
+from chaoskit.cluster.transport import ACT_S, MANAGER, Transport
 from chaoskit.model.errors import AnswerLost, ClusterError, CouldNotRun, NotFound
 from chaoskit.model.operation import (
     Create,
@@ -36,28 +37,39 @@ PARAMS: Mapping[str, str] = {"fieldManager": MANAGER, "timeout": "3s"}
 STALE_READS = 5
 """How often a patch is composed anew because the object changed between our look and the patch's own tests."""
 
+LOOK_AGAIN_S = 0.2
+"""How often it is looked whether a request in doubt took effect."""
+
 _UNREACHED = "error trying to reach service"
 
 
 async def perform(transport: Transport, op: Operation, mark: str, *, undoing: bool = False) -> Reply:
     """Send one operation under the mark "RUN/STEP". Every answer is a Reply; AnswerLost when it may have taken effect, ClusterError when it was not sent."""
     split_mark(mark)
+    doubt_ends = asyncio.get_running_loop().time() + ACT_S
     try:
-        match op:
-            case Patch():
-                return await _patch(transport, op, mark, undoing)
-            case Create():
-                return _sure(await _create(transport, op, mark))
-            case Delete():
-                return _sure(await _delete(transport, op, mark))
-            case Evict():
-                return _sure(await _evict(transport, op))
-            case Request():
-                return await _request(transport, op)
-            case Exec():
-                return await _exec(transport, op)
+        return await _performed(transport, op, mark, undoing)
+    except AnswerLost:
+        transport.doubts[mark] = doubt_ends
+        raise
     except NotFound as missing:
         return Reply(404, {"message": str(missing), "reason": "NotFound"})
+
+
+async def _performed(transport: Transport, op: Operation, mark: str, undoing: bool) -> Reply:
+    match op:
+        case Patch():
+            return await _patch(transport, op, mark, undoing)
+        case Create():
+            return _sure(await _create(transport, op, mark))
+        case Delete():
+            return _sure(await _delete(transport, op, mark))
+        case Evict():
+            return _sure(await _evict(transport, op))
+        case Request():
+            return await _request(transport, op)
+        case Exec():
+            return await _exec(transport, op)
 
 
 def _sure(reply: Reply) -> Reply:
@@ -129,8 +141,9 @@ def _options(uid: str, grace_s: int | None) -> dict[str, Json]:
 
 
 async def _evict(transport: Transport, op: Evict) -> Reply:
-    if not op.ref.uid:
-        raise CouldNotRun(f"evicting {op.ref} without its uid could hit its replacement")
+    # The server tries a failed uid precondition again until its own time limit and then answers 504 instead of 409.
+    if other := await _another(transport, op.ref):
+        return Reply(409, {"message": other})
     body = {
         "apiVersion": "policy/v1",
         "kind": "Eviction",
@@ -188,11 +201,23 @@ async def _another(transport: Transport, ref: Ref) -> str:
 async def landed(transport: Transport, op: Operation, mark: str) -> bool:
     """After AnswerLost: whether the operation took effect, read back. Works for an operation and for its undo alike.
 
-    Raises AnswerLost for what leaves nothing to read back (Request, Exec), and ClusterError when the server cannot be read: then it stays
-    in doubt, the step stays open, and its witness or its undo decides.
+    Says no only once the doubt is over: a request whose connection broke may still be under way. Raises AnswerLost for what leaves nothing
+    to read back (Request, Exec), and ClusterError when the server cannot be read: then the step stays open, and its witness or its undo decides.
     """
     if isinstance(op, Request | Exec):
         raise AnswerLost(f"whether this took effect cannot be read back: {describe(op)}")
+    loop = asyncio.get_running_loop()
+    doubt_ends = transport.doubts.pop(mark, loop.time() + ACT_S)
+    while True:
+        is_over = loop.time() >= doubt_ends
+        if await _took_effect(transport, op, mark):
+            return True
+        if is_over:
+            return False
+        await asyncio.sleep(LOOK_AGAIN_S)
+
+
+async def _took_effect(transport: Transport, op: Patch | Create | Delete | Evict, mark: str) -> bool:
     try:
         live = await transport.read(path_of(op.ref, op.subresource if isinstance(op, Patch) else ""))
     except NotFound:

@@ -30,9 +30,11 @@ def value_at(obj: Obj, pointer: str) -> Json | Absent:
 
 
 def same(live: Json | Absent, wanted: Json | Absent) -> bool:
-    """Whether a live value is the wanted one. Null and false may be stored as nothing at all (omitempty)."""
-    if live is ABSENT or wanted is ABSENT:
-        return live is wanted or any(value is None or value is False for value in (live, wanted))
+    """Whether a live value is the wanted one. The server leaves out what is empty (omitempty): false on a node, 0 replicas of a Scale."""
+    if live is ABSENT:
+        return wanted is ABSENT or not wanted
+    if wanted is ABSENT:
+        return live is None or live is False
     return bool(live == wanted)
 
 

@@ -44,8 +44,9 @@ async def apply(cluster: Door, manifests: Sequence[Obj], namespace: str, run: st
         for number, manifest in enumerate(_in_order(manifests, namespace)):
             ref, created = await _created(cluster, manifest, f"{run}/setup.{number}")
             (ours if created else found).append(ref)
-    except (ClusterError, CouldNotRun):
-        await remove(cluster, Applied(tuple(ours)), run)
+    except BaseException:
+        # A cancellation too: what half of a setup created must not stay.
+        await asyncio.shield(remove(cluster, Applied(tuple(ours)), run))
         raise
     return Applied(tuple(ours), tuple(found))
 

@@ -10,7 +10,7 @@ import asyncio
 import email.utils
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -28,7 +28,7 @@ LOOK_S = 5.0
 LOOK_AGAIN_S = 15.0
 """How long a read that meets a failing server is tried again, in seconds."""
 ACT_S = 5.0
-"""How long the answer to a mutating request is waited for; afterwards it is in doubt no more, because the server gave up at 3 s."""
+"""How long the answer to a mutating request is waited for. From its sending on it is in doubt for just as long: the server gives up at 3 s."""
 
 MANAGER = "chaoskit"
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
@@ -51,6 +51,8 @@ class Transport:
     access: Access
     looking: httpx.AsyncClient
     acting: httpx.AsyncClient
+    doubts: dict[str, float] = field(default_factory=dict)
+    """By mark: until when, on the loop's clock, a request whose answer was lost may still take effect."""
 
     async def read(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         """GET a JSON body; tried again for up to 15 s. Raises NotFound, or ClusterError with the server's words."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -82,7 +82,7 @@ async def watch(
     labels: str = "",
     now_ns: Callable[[], int] = time.monotonic_ns,
     silence_s: float = SILENCE_S,
-) -> AsyncIterator[Seen | Gap]:
+) -> AsyncGenerator[Seen | Gap, None]:
     """What is there (LISTED), then every change, stamped on arrival; a Gap wherever it was deaf. Never ends by itself. `feed` is the plural of the kind.
 
     Raises ClusterError only when the very first list is refused: a watch that never began has nothing to be deaf to.
@@ -184,12 +184,12 @@ async def _streamed(
 def _understood(line: bytes, place: _Place) -> Iterator[Seen]:
     try:
         event = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        raise Deaf("a line of the stream is not JSON") from None
-    obj, type_ = event["object"], event["type"]
-    if type_ == "ERROR":
-        raise Deaf(f"{obj.get('message') or 'the server reported an error'} ({obj.get('code', '?')})")
-    place.version = obj["metadata"]["resourceVersion"]
+        obj, type_ = event["object"], event["type"]
+        if type_ == "ERROR":
+            raise Deaf(f"{obj.get('message') or 'the server reported an error'} ({obj.get('code', '?')})")
+        place.version = obj["metadata"]["resourceVersion"]
+    except (ValueError, KeyError, TypeError):
+        raise Deaf("a line of the stream is not an event") from None
     if type_ not in ("ADDED", "MODIFIED", "DELETED"):
         return
     if type_ == "DELETED":

@@ -119,6 +119,7 @@ class History:
         return [Window(name, 0, start, self._end_of(name))]
 
     def _end_of(self, name: str) -> int:
-        following = {"baseline": "inject", "fault": "revert"}.get(name)
-        end = self.phase_start(following) if following is not None else self.phase_start("ended")
-        return end if end is not None else self.now_ns
+        # A run that stops early skips phases: a window ends with the first one that came after it.
+        following = {"baseline": ("inject", "revert", "ended"), "fault": ("revert", "ended")}.get(name, ("ended",))
+        ends = [end for phase in following if (end := self.phase_start(phase)) is not None]
+        return min(ends) if ends else self.now_ns

@@ -24,6 +24,8 @@ def judge(history: History, slos: Sequence[SLO]) -> Verdict:
     grounds = tuple(premises(history, slos))
     findings = tuple(judged(slo, history) for slo in slos)
     broken = any(finding.grade is not Grade.PASS for finding in grounds)
+    if not broken:
+        findings = (*_cut_short(history), *findings)
     grade = Grade.INCONCLUSIVE if broken else worst(findings)
     return Verdict(grade, (*grounds, *_aborts(history)), findings, restored(history))
 
@@ -42,6 +44,19 @@ def restored(history: History) -> Restored:
         said: Restored = event.data["restored"]
         return said
     return "unknown" if history.of("stage.intended") else "yes"
+
+
+def _cut_short(history: History) -> list[Finding]:
+    """A run that did not come to its end cannot PASS: what it would have shown is not known. What it did show of a breach stays a FAIL."""
+    ended = history.of("run.ended")
+    if not ended:
+        return [
+            Finding(
+                "completed", Grade.INCONCLUSIVE, "the run never ended: its process was killed or its journal is cut"
+            )
+        ]
+    why = ended[-1].data.get("because")
+    return [Finding("completed", Grade.INCONCLUSIVE, f"the run was stopped early: {why}")] if why else []
 
 
 def _aborts(history: History) -> list[Finding]:

@@ -18,7 +18,7 @@ from chaoskit.model.seams import SLO, Fault
 from chaoskit.model.target import Target, checked_name
 from chaoskit.runner import yaml_text
 from chaoskit.runner.yaml_text import SIZE_LIMIT_BYTES, Document
-from chaoskit.slos import from_value, parse_slo
+from chaoskit.slos import from_value, load_slo, parse_slo
 
 V = TypeVar("V")
 
@@ -56,8 +56,10 @@ def load_recorded(path: Path) -> Experiment:
 def load_text(text: str, name: str, folder: Path, *, files: bool = True) -> Experiment:
     """The one experiment of a text; relative paths in it are meant from `folder`, and must exist unless `files` is false."""
     documents = yaml_text.parse_yaml(text, name)
-    if len(documents) != 1 or documents[0].value is None:
-        raise ExperimentError(f"expected one experiment, found {len(documents)} documents", f"{name}:1:1")
+    if not documents or (len(documents) == 1 and documents[0].value is None):
+        raise ExperimentError("expected an experiment, found nothing", f"{name}:1:1")
+    if len(documents) > 1:
+        raise ExperimentError(f"expected one experiment, found {len(documents)} documents", documents[1].where(()))
     return _Reader(documents[0], folder, files).experiment()
 
 
@@ -115,10 +117,12 @@ class _Reader:
             found: SLO = self._parsed(parse_slo, value, path)
             return found
         kind, fields = self._only_key(value, path, "SLO")
+        self._parsed(load_slo, kind, (*path, kind), key=True)
         try:
             return from_value(kind, fields)
         except ValueError as error:
-            raise self._error(str(error), (*path, kind)) from None
+            # The path says the kind already.
+            raise self._error(str(error).removeprefix(f"{kind}: ").removeprefix(f"{kind}."), (*path, kind)) from None
 
     def _traffic(self, spec: Mapping[str, Any]) -> Traffic | None:
         traffic = self._section(spec, "traffic", Traffic)
@@ -224,7 +228,9 @@ def _keys_of(cls: type) -> Mapping[str, None]:
 
 
 def _said(error: Any) -> str:
-    text = str(error["msg"]).removeprefix("Value error, ")
+    text = str(error["msg"]).removeprefix("Value error, ").removesuffix(", unable to interpret input")
+    if error["type"] == "string_pattern_mismatch":
+        return f"expected text that matches {error['ctx']['pattern']}, found {_shown(error['input'])}"
     if text.startswith("Input should be "):
         return f"expected {text.removeprefix('Input should be ')}, found {_shown(error['input'])}"
     return text
@@ -234,7 +240,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):
-        return "a list"
+        return "a list" if value else "an empty list"
     if value is None:
         return "nothing"
     text = repr(value)

@@ -57,7 +57,13 @@ def unsettled(history: History, slos: Sequence[SLO], sustain_s: float, now_ns: i
         # Sustained means sustained after the revert began.
         return Finding("sustain", Grade.INCONCLUSIVE, f"not yet {sustain_s:g} s since the revert began")
     for slo in slos:
-        finding = judged(slo, history, tail) if slo.steady else judged(slo, history)
-        if finding.grade is not Grade.PASS:
+        if slo.steady:
+            finding = judged(slo, history, tail)
+            waiting = finding.grade is not Grade.PASS
+        else:
+            finding = judged(slo, history)
+            # A promise that is broken stays broken: waiting longer would not mend it.
+            waiting = finding.grade is Grade.INCONCLUSIVE
+        if waiting:
             return finding
     return None

@@ -266,9 +266,9 @@ class Run:
         deaf_since: dict[int, float] = {}
         while True:
             await asyncio.sleep(GUARD_S)
+            self._take_requests()
             if self.history.injected_ns() is None:
                 continue
-            self._take_requests()
             for number, slo in enumerate(self.experiment.aborts):
                 finding = self._guarded(slo)
                 if finding is None or finding.grade is Grade.PASS:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import yaml
+from yaml.reader import ReaderError
 
 from chaoskit.model.errors import ExperimentError
 
@@ -55,8 +56,17 @@ def parse_yaml(text: str, name: str) -> list[Document]:
         return list(_documents(yaml.parse(text, Loader=yaml.SafeLoader), name))
     except yaml.MarkedYAMLError as error:
         raise _not_yaml(error, name) from None
+    except ReaderError as error:
+        raise ExperimentError(
+            f"not YAML: the character {error.character:#06x} is not allowed", _at(text, error.position, name)
+        ) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ExperimentError(f"not YAML: {str(error).splitlines()[0]}", f"{name}:1:1") from None
+
+
+def _at(text: str, position: int, name: str) -> str:
+    before = text[:position]
+    return f"{name}:{before.count(chr(10)) + 1}:{position - before.rfind(chr(10))}"
 
 
 def _not_yaml(error: yaml.MarkedYAMLError, name: str) -> ExperimentError:

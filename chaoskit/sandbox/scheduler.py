@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaoskit.sandbox.controllers.loop import Controller, Key, drive, key_of
-from chaoskit.sandbox.controllers.pods import is_deleting, is_finished
 from chaoskit.sandbox.events import record
+from chaoskit.sandbox.facts.pods import is_deleting, is_finished
 from chaoskit.sandbox.placement.filters import explain, objection, wishes_of
 from chaoskit.sandbox.placement.ledger import Ledger
 from chaoskit.sandbox.placement.scores import best

@@ -45,7 +45,7 @@ class ProbeTimes:
 def probe_times(container: Obj, kind: str) -> ProbeTimes | None:
     """The numbers of a container's livenessProbe, readinessProbe or startupProbe; None when it has none. A 0 is a default, as for the API server."""
     probe = container.get(kind)
-    if not probe:
+    if probe is None:
         return None
     grace = probe.get("terminationGracePeriodSeconds")
     return ProbeTimes(

@@ -6,7 +6,6 @@ stable ones get c / (c + s) of them (kubernetes.io, Virtual IPs: kube-proxy pick
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass as value
 from typing import ClassVar
 
@@ -20,7 +19,7 @@ from chaoskit.model.target import STRICT
 from chaoskit.model.timeline import Timeline
 from chaoskit.model.units import render_ratio
 from chaoskit.model.verdict import Bound, Finding, Grade, Window
-from chaoskit.semantics.bounds import removal_bound
+from chaoskit.semantics.bounds import propagation_bound, removal_bound
 from chaoskit.semantics.pods import serves
 from chaoskit.semantics.services import selects
 from chaoskit.slos.replicas import owned
@@ -41,7 +40,7 @@ EXPECTED = 20.0
 
 @value(frozen=True, slots=True)
 class Canary:
-    """The created Deployment, the step that created it, and the names of its pods. `share`: the largest it may have, over time."""
+    """The created Deployment, the step that created it, and the names of its pods. `share`: the largest it may have while one is ready, else 0."""
 
     deployment: Obj
     step: StepFate
@@ -52,7 +51,8 @@ class Canary:
 
 @value(frozen=True, slots=True)
 class Counts:
-    """Requests with an identity since the injection. `expected`: how many of `answered` the canary may have had on average."""
+    """Requests that said who answered, since the injection. On new connections while a canary pod was ready: `answered`, `by_canary` of them,
+    and `expected`, how many of them it may have had on average. On any: `stable`, `stable_failed`. `late`: new ones after the removal."""
 
     answered: int = 0
     by_canary: int = 0
@@ -66,7 +66,7 @@ class Counts:
 class CanaryContained:
     """The canary's share of the answered requests on new connections is at most what c / (c + s) makes likely (one-sided binomial, 0.1 %).
 
-    A request may find the share of any moment within the propagation bound before it. Of the failures that say who answered, all are the
+    Counted while a canary pod is ready, at the largest share of the propagation bound before. Of the failures that say who answered, all are the
     canary's, but for 0.1 % of the stable pods' requests, or one. After its removal it answers no new connection beyond the removal bound.
     A canary that never became ready got nothing: contained, and said so. One that was ready and was never reached: INCONCLUSIVE.
     """
@@ -85,7 +85,7 @@ class CanaryContained:
     def judge(self, history: History, window: Window) -> Finding:
         """Find the canary, count who answered, compare."""
         looked_at, bound = since_injection(history, window), removal_bound()
-        canary = None if looked_at is None else _canary(history, looked_at, bound)
+        canary = None if looked_at is None else _canary(history, looked_at)
         if looked_at is None or canary is None:
             return Finding(
                 str(self), Grade.INCONCLUSIVE, "no canary: no step created a Deployment that was then seen", window
@@ -105,7 +105,7 @@ class CanaryContained:
             return Grade.FAIL, broken
         share = f"the canary answered {counts.by_canary} of {counts.answered} requests on new connections"
         if not any(canary.share.values):
-            return Grade.PASS, f"contained: no canary pod ever became ready, {share}"
+            return Grade.PASS, "contained: no canary pod ever became ready, so it answered no request"
         if not counts.by_canary and counts.expected >= EXPECTED:
             return (
                 Grade.INCONCLUSIVE,
@@ -141,7 +141,7 @@ def _broken(counts: Counts, bound: Bound) -> str | None:
     return None
 
 
-def _canary(history: History, window: Window, bound: Bound) -> Canary | None:
+def _canary(history: History, window: Window) -> Canary | None:
     fate = next((fate for fate in step_fates(history) if fate.op == "create" and fate.ref.kind == "Deployment"), None)
     deployment = None if fate is None or not fate.accepted else _watched(history, fate)
     if fate is None or deployment is None:
@@ -155,7 +155,7 @@ def _canary(history: History, window: Window, bound: Bound) -> Canary | None:
         .only(lambda pod: pod["metadata"]["uid"] not in uids and _behind(history, pod))
         .count(serves)
     )
-    share = _widened(_shares(serving, stable), round(bound.seconds * 1e9))
+    share = _largest(_shares(serving, stable), round(propagation_bound().seconds * 1e9))
     there = mine.count(lambda pod: True)
     undone_ns = window.end_ns if fate.undone is None else fate.undone.t_ns
     gone_ns = there.first(lambda n: n == 0, undone_ns, window.end_ns) if there.times else undone_ns
@@ -186,14 +186,15 @@ def _shares(canary: Timeline[int], stable: Timeline[int]) -> Timeline[float]:
     return shares
 
 
-def _widened(shares: Timeline[float], by_ns: int) -> Timeline[float]:
-    """At each time the largest value of the stretch `by_ns` before it: what a connection may still find in force."""
+def _largest(shares: Timeline[float], within_ns: int) -> Timeline[float]:
+    """At each time the largest share of the stretch before it, which a connection may still find in force; 0 while no canary pod is ready."""
     ends = [*shares.times[1:], 1 << 62]
-    pieces = [(start, end + by_ns, share) for (start, share), end in zip(shares.changes(), ends, strict=True)]
-    widened: Timeline[float] = Timeline()
+    pieces = [(start, end + within_ns, share) for (start, share), end in zip(shares.changes(), ends, strict=True)]
+    largest: Timeline[float] = Timeline()
     for t_ns in sorted({*shares.times, *(end for _, end, _ in pieces[:-1])}):
-        widened.add(t_ns, max(share for start, end, share in pieces if start <= t_ns < end))
-    return widened
+        in_force = max(share for start, end, share in pieces if start <= t_ns < end)
+        largest.add(t_ns, in_force if shares.at(t_ns) else 0.0)
+    return largest
 
 
 def _counts(requests: Requests, canary: Canary, bound: Bound) -> Counts:
@@ -203,32 +204,30 @@ def _counts(requests: Requests, canary: Canary, bound: Bound) -> Counts:
     fresh = {i for i, policy in enumerate(requests.tables["policy"]) if policy == "fresh"} & set(requests.policy)
     undone = canary.step.undone
     late_ns = (1 << 62) if undone is None else undone.t_ns + round(bound.seconds * 1e9)
-    answered = by_canary = stable = failed = late = 0
-    starts: list[int] = []
+    stable = failed = late = 0
+    fresh_ones: list[tuple[int, bool]] = []
     for pod, policy, status, start, error in zip(
         requests.pod, requests.policy, requests.status, requests.start_ns, requests.error, strict=True
     ):
         if not pod or not status or error in ours:
             continue
-        is_new = not fresh or policy in fresh
-        if pod in mine:
-            by_canary += is_new
-            late += is_new and start >= late_ns
-        else:
+        is_mine = pod in mine
+        if not fresh or policy in fresh:
+            fresh_ones.append((start, is_mine))
+            late += is_mine and start >= late_ns
+        if not is_mine:
             stable += 1
             failed += status >= 500
-        if is_new:
-            answered += 1
-            starts.append(start)
-    return Counts(answered, by_canary, _expected(canary.share, starts), stable, failed, late)
+    return Counts(*_split(canary.share, fresh_ones), stable, failed, late)
 
 
-def _expected(share: Timeline[float], starts: Sequence[int]) -> float:
-    """The sum of the shares in force at the starts."""
-    ordered, total, i, now = sorted(starts), 0.0, 0, 0.0
-    for start in ordered:
+def _split(share: Timeline[float], fresh_ones: list[tuple[int, bool]]) -> tuple[int, int, float]:
+    """(answered, by the canary, expected of it) while its share was above 0."""
+    answered, by_canary, expected, i, now = 0, 0, 0.0, 0, 0.0
+    for start, is_mine in sorted(fresh_ones):
         while i < len(share.times) and share.times[i] <= start:
             now = share.values[i]
             i += 1
-        total += now
-    return total
+        if now:
+            answered, by_canary, expected = answered + 1, by_canary + is_mine, expected + now
+    return answered, by_canary, expected

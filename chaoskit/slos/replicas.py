@@ -110,7 +110,7 @@ class ReplicasRestored:
 
 def _verdict(worst: Shortfall, bound: Bound | None, *, open_at_end: bool) -> tuple[Grade, str]:
     said = f"{_ready(worst)} for {render_seconds(seconds(worst.allowed_for_ns))}"
-    if worst.disturbed_ns > worst.start_ns:
+    if seconds(worst.disturbed_ns - worst.start_ns) >= 1:  # less is the way from an act to its answer
         said += f" after our last act ({render_seconds(seconds(worst.end_ns - worst.start_ns))} in all)"
     if bound is None:
         return Grade.INCONCLUSIVE, f"{said}; how long it may take cannot be told: a readinessGate decides"
@@ -148,7 +148,8 @@ def _fewest(levels: Timeline[Levels], window: Window) -> Levels:
 
 
 def _shown_by(history: History, short: Shortfall) -> tuple[int, ...]:
-    return tuple(event.seq for event in _acts(history) if event.t_ns == short.disturbed_ns)
+    before = [event.seq for event in _acts(history) if event.t_ns <= short.disturbed_ns]
+    return tuple(before[-1:])
 
 
 def _acts(history: History) -> Sequence[Event]:

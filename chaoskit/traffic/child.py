@@ -55,11 +55,11 @@ def main() -> None:
     try:
         _serve(control, orders)
     except GeneratorError as error:
-        control.tell("refused", why=str(error))
+        control.tell("refused", why=_one_line(error))
         _leave(3)
     except Exception as error:  # noqa: BLE001  # the border of this process
         traceback.print_exc()
-        control.tell("refused", why=f"the traffic process failed: {type(error).__name__}: {error}")
+        control.tell("refused", why=f"the traffic process failed: {type(error).__name__}: {_one_line(error)}")
         _leave(1)
 
 
@@ -100,6 +100,7 @@ def _prepare(
         return _built_in(plan, recorder, process, crashed), reports
     locustfile.disable_hidden_retries()
     users = locustfile.Traffic(plan, recorder, process)
+    # A client of the user's own making, neither HttpUser nor FastHttpUser, is taken at its word.
     return users, [_tested(client, make) for client, make in locustfile.attempts(users.user_classes).items()]
 
 
@@ -150,8 +151,14 @@ def _finish(control: Control, recorder: Recorder, traffic: Traffic) -> None:
 
 def _crash(control: Control, recorder: Recorder, error: BaseException) -> None:
     traceback.print_exception(error)
-    control.tell("health", **recorder.health(), error=f"the traffic process failed: {type(error).__name__}: {error}")
+    control.tell(
+        "health", **recorder.health(), error=f"the traffic process failed: {type(error).__name__}: {_one_line(error)}"
+    )
     _leave(1, recorder)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:1000]
 
 
 def _leave(code: int, recorder: Recorder | None = None) -> None:

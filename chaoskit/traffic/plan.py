@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from chaoskit.model.errors import CouldNotRun
 
@@ -21,7 +21,7 @@ class GeneratorError(CouldNotRun):
 
 @dataclass(frozen=True, slots=True)
 class TrafficPlan:
-    """Built-in arrivals at `rate_per_s`, or `users` of a locustfile; against `url`, which is scheme, host and port.
+    """Built-in arrivals at `rate_per_s`, or `users` of a locustfile; against `url` (scheme, host, port, perhaps a path that comes before `path`).
 
     `policies` are shares of requests by connection policy, "fresh" and "reuse". `timeout_s` counts from a request's intended start.
     `identity` names the response headers that say which pod, version and node answered. `processes` share one timetable.
@@ -46,21 +46,36 @@ class TrafficPlan:
 
 def check(plan: TrafficPlan) -> None:
     """Raises GeneratorError for a plan that no generator could follow."""
+    _check_url(plan)
+    if plan.locustfile is not None and not plan.locustfile.is_file():
+        raise GeneratorError(f"there is no locustfile {plan.locustfile}")
+    if plan.rate_per_s <= 0 or plan.timeout_s <= 0 or plan.processes < 1:
+        raise GeneratorError("rate, timeout and processes of the traffic must be above zero")
+    if plan.locustfile is not None and plan.users < plan.processes:
+        raise GeneratorError(f"{plan.users} users cannot be shared among {plan.processes} processes; name more users")
+    _check_policies(plan)
+    _check_header_lines(plan)
+
+
+def _check_url(plan: TrafficPlan) -> None:
     url = urlsplit(plan.url)
-    if url.scheme not in ("http", "https") or url.hostname is None:
+    if url.scheme not in ("http", "https") or url.hostname is None or not _has_port_number(url):
         raise GeneratorError(f"traffic needs a url such as http://host:port, not {plan.url!r}")
-    if url.scheme == "https" and plan.locustfile is None:
+    if plan.locustfile is not None:
+        return
+    if url.scheme == "https":
         raise GeneratorError(
             f"built-in traffic does not speak TLS: give an http url instead of {plan.url}, or a locustfile"
         )
-    if plan.locustfile is not None and not plan.locustfile.is_file():
-        raise GeneratorError(f"there is no locustfile {plan.locustfile}")
-    if plan.rate_per_s <= 0 or plan.timeout_s <= 0 or plan.processes < 1 or plan.users < plan.processes:
-        raise GeneratorError(
-            "rate, timeout and processes of the traffic must be above zero, with a user for each process"
-        )
-    _check_policies(plan)
-    _check_header_lines(plan)
+    if url.username is not None or url.query or url.fragment:
+        raise GeneratorError("the url of the traffic is scheme, host, port and path; credentials belong in headers:")
+
+
+def _has_port_number(url: SplitResult) -> bool:
+    try:
+        return url.port is None or url.port > 0
+    except ValueError:
+        return False
 
 
 def _check_policies(plan: TrafficPlan) -> None:

@@ -36,9 +36,9 @@ _SPARE_S = 3.0
 class Health:
     """The generator's own state: counts since the start; lateness and stall of the last second (`t_ns`: when it was told).
 
-    `planned` is what was due so far, `sent` were begun, `completed` have ended in whatever way, `dropped` found no free worker.
-    Lateness is actual minus intended start. `stall_ms` is the longest time that the process could not do anything else. `error` says
-    what went wrong with the generator itself, "" if nothing did.
+    `planned` is what was due so far, `sent` were begun, `completed` have ended in whatever way, `dropped` found no free worker. A
+    locustfile has no timetable: there `planned` is what was sent. Lateness is actual minus intended start. `stall_ms` is the longest
+    time that the process could not do anything else. `error` says what went wrong with the generator itself, "" if nothing did.
     """
 
     t_ns: int = 0
@@ -96,10 +96,13 @@ class Generator:
         """End the timetable, wait for what is in flight, up to the plan's timeout, and for the processes to end."""
         for child in self._children:
             await child.order("stop")
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(self._plan.timeout_s + _SPARE_S):
                 for child in self._children:
                     await child.ended()
+        except TimeoutError:
+            for child in self._children:
+                child.overdue()
         return self.health
 
     def new_requests(self) -> Requests:
@@ -135,7 +138,6 @@ class _Child:
         self._process = process
         self._reader, self._writer = line
         self._output = output
-        self._stopping = False
         self._listening: asyncio.Task[None] | None = None
         self.health = Health()
         self.selftest: list[str] = []
@@ -150,7 +152,6 @@ class _Child:
 
     async def order(self, do: str, **facts: Any) -> None:
         """Tell the process what to do; one that is gone cannot be told, and its health says so."""
-        self._stopping = self._stopping or do == "stop"
         await self._write({"do": do, **facts})
 
     async def introduce(self, plan: TrafficPlan, folder: Path, process: int) -> None:
@@ -171,6 +172,11 @@ class _Child:
     async def ended(self) -> None:
         if self._listening is not None:
             await asyncio.shield(self._listening)
+
+    def overdue(self) -> None:
+        """Note that it should have ended by now, if it has not."""
+        if self.alive:
+            self.health = dataclasses.replace(self.health, error="the traffic process did not end when it was told to")
 
     async def end(self) -> None:
         """SIGTERM, and SIGKILL if that is not enough; also when we are cancelled meanwhile."""

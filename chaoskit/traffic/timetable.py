@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Literal, NamedTuple
 
 Arrivals = Literal["constant", "poisson"]
@@ -27,10 +27,10 @@ def timetable(rate_per_s: float, arrivals: Arrivals, policies: Mapping[str, floa
     The policy of each is drawn by its share, not in turns: taking turns would keep step with a balancer that does the same.
     """
     times = _even(rate_per_s) if arrivals == "constant" else _poisson(rate_per_s, random.Random(f"{seed}/times"))
-    names, shares = list(policies), list(policies.values())
+    names, heights = list(policies), list(accumulate(policies.values()))
     draw = random.Random(f"{seed}/policies").choices
     for seq, after_ns in enumerate(times):
-        yield Arrival(seq, after_ns, draw(names, shares)[0])
+        yield Arrival(seq, after_ns, draw(names, cum_weights=heights)[0])
 
 
 def share_of(arrivals: Iterator[Arrival], process: int, processes: int) -> Iterator[Arrival]:

@@ -34,6 +34,12 @@ def test_no_context_is_an_error_even_if_there_is_only_one(tmp_path: Path) -> Non
         read_access(None, kubeconfig("https://127.0.0.1:1", tmp_path))
 
 
+def test_impersonation_is_refused_rather_than_passed_over(tmp_path: Path) -> None:
+    config = kubeconfig("https://127.0.0.1:1", tmp_path, **{"token": TOKEN, "as": "somebody"})
+    with pytest.raises(UsageError, match="impersonates 'somebody'"):
+        read_access("test", config)
+
+
 def test_kubeconfig_is_a_list_of_files_and_the_given_file_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()

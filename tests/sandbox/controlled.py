@@ -6,6 +6,7 @@ Everything is in this process: no sockets, no processes. Facts are waited for wi
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,9 @@ from chaoskit.sandbox.registry import ApiError, Obj, Registry, thaw
 from chaoskit.sandbox.settings import ClusterSettings, Timings, fast
 
 T = TypeVar("T")
-DEADLINE_S = 5.0
+DEADLINE_S = 10.0
+# Paper kubelets renew no lease: nodes must not fall silent in a test that is not about that.
+PATIENT = dataclasses.replace(fast(), node_monitor_grace_period_s=600.0)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -26,10 +29,12 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 def settings(timings: Timings | None = None, nodes: int = 3, slot: int = 64) -> ClusterSettings:
     names = tuple(f"node-{index}" for index in range(1, nodes + 1))
     here = Path(__file__)
-    return ClusterSettings("test", slot, "http://127.0.0.1:1", "token", here, here.parent, timings or fast(), "fast", names)
+    return ClusterSettings(
+        "test", slot, "http://127.0.0.1:1", "token", here, here.parent, timings or PATIENT, "fast", names
+    )
 
 
-async def until(fact: Callable[[], T | None | bool], because: str, deadline_s: float = DEADLINE_S) -> T:
+async def until(fact: Callable[[], T | bool | None], because: str, deadline_s: float = DEADLINE_S) -> T:
     """Wait until the fact is true; what it returned then."""
     async with asyncio.timeout(deadline_s) as limit:
         while not (found := fact()):
@@ -49,7 +54,11 @@ def node(name: str, *, cpu: str = "4", pods: str = "110", labels: dict[str, str]
         "kind": "Node",
         "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, **(labels or {})}},
         "spec": {},
-        "status": {"allocatable": offer, "capacity": offer, "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}]},
+        "status": {
+            "allocatable": offer,
+            "capacity": offer,
+            "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
+        },
     }
 
 
@@ -127,7 +136,9 @@ async def world(nodes: int = 3, timings: Timings | None = None) -> AsyncIterator
     finally:
         for task in tasks:
             task.cancel()
-        failures = [each for each in await asyncio.gather(*tasks, return_exceptions=True) if isinstance(each, Exception)]
+        failures = [
+            each for each in await asyncio.gather(*tasks, return_exceptions=True) if isinstance(each, Exception)
+        ]
         assert not failures, failures
 
 
@@ -149,7 +160,9 @@ async def _end(here: World, pod: Obj) -> None:
     await asyncio.sleep(here.graceful_s)
     metadata = pod["metadata"]
     try:
-        here.registry.delete("pods", metadata["namespace"], metadata["name"], actor="kubelet", uid=metadata["uid"], grace_s=0)
+        here.registry.delete(
+            "pods", metadata["namespace"], metadata["name"], actor="kubelet", uid=metadata["uid"], grace_s=0
+        )
     except ApiError:
         return
 
@@ -161,10 +174,14 @@ def start_pod(registry: Registry, pod: Obj, *, ready: bool = True) -> Obj:
     number = int(pod["metadata"]["resourceVersion"]) % 60_000
     status |= {"phase": "Running", "podIP": f"10.1.{number // 250}.{number % 250 + 1}"}
     metadata = pod["metadata"]
-    started = registry.update("pods", metadata["namespace"], metadata["name"], fresh, actor="kubelet", subresource="status")
+    started = registry.update(
+        "pods", metadata["namespace"], metadata["name"], fresh, actor="kubelet", subresource="status"
+    )
     return set_ready(registry, started, ready)
 
 
 def set_ready(registry: Registry, pod: Obj, ready: bool) -> Obj:
     condition = {"type": "Ready", "status": "True" if ready else "False"}
-    return registry.set_condition("pods", pod["metadata"]["namespace"], pod["metadata"]["name"], condition, actor="kubelet")
+    return registry.set_condition(
+        "pods", pod["metadata"]["namespace"], pod["metadata"]["name"], condition, actor="kubelet"
+    )

@@ -125,7 +125,7 @@ async def one_node(**timings: Any) -> AsyncIterator[OneNode]:
     port = runner.addresses[0][1]
     with tempfile.TemporaryDirectory() as folder, claimed_slot() as slot:
         settings = _settings(Path(folder), slot, port, replace(fast(), **timings))
-        process = _start(settings)
+        process = start_node(settings)
         connector = aiohttp.UnixConnector(str(settings.state_dir / f"{NODE}.sock"))
         try:
             async with aiohttp.ClientSession(connector=connector) as http:
@@ -148,7 +148,7 @@ def _settings(folder: Path, slot: int, port: int, timings: Timings) -> ClusterSe
     )
 
 
-def _start(settings: ClusterSettings) -> subprocess.Popen[bytes]:
+def start_node(settings: ClusterSettings) -> subprocess.Popen[bytes]:
     file = settings.state_dir / "settings.json"
     file.write_bytes(settings.to_json())
     env = {**os.environ, MARK: settings.id}

@@ -16,10 +16,21 @@ PORTS = [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}]
 
 
 def service(ports: Any = PORTS, **spec: Any) -> Obj:
-    return {"metadata": {"name": "web", "namespace": "shop", "uid": "s"}, "spec": {"selector": {"app": "web"}, "ports": ports, **spec}}
+    return {
+        "metadata": {"name": "web", "namespace": "shop", "uid": "s"},
+        "spec": {"selector": {"app": "web"}, "ports": ports, **spec},
+    }
 
 
-def pod(name: str, ip: str = "10.0.0.1", *, ready: bool = True, phase: str = "Running", port: tuple[str, int] = ("http", 8080), **metadata: Any) -> Obj:
+def pod(
+    name: str,
+    ip: str = "10.0.0.1",
+    *,
+    ready: bool = True,
+    phase: str = "Running",
+    port: tuple[str, int] = ("http", 8080),
+    **metadata: Any,
+) -> Obj:
     container = {"name": "app", "ports": [{"name": port[0], "containerPort": port[1]}]}
     status = {"podIP": ip, "phase": phase, "conditions": [{"type": "Ready", "status": str(ready)}]}
     told = {"name": name, "namespace": "shop", "uid": f"uid-{name}", **metadata}
@@ -60,7 +71,13 @@ def test_publishing_not_ready_addresses_makes_them_ready() -> None:
 def test_a_named_port_is_resolved_per_pod_into_slices_of_their_own() -> None:
     ports = [{"name": "web", "port": 80, "targetPort": "http"}, {"name": "admin", "port": 81, "targetPort": 9000}]
     found = slices_of(service(ports), [pod("a"), pod("b", port=("http", 9090)), pod("c", port=("other", 1))])
-    told = [([(port["name"], port["port"]) for port in each["ports"]], [end["targetRef"]["name"] for end in each["endpoints"]]) for each in found]
+    told = [
+        (
+            [(port["name"], port["port"]) for port in each["ports"]],
+            [end["targetRef"]["name"] for end in each["endpoints"]],
+        )
+        for each in found
+    ]
     assert told == [
         ([("admin", 9000)], ["c"]),
         ([("web", 8080), ("admin", 9000)], ["a"]),
@@ -85,8 +102,8 @@ def test_external_and_selectorless_services_are_somebody_elses() -> None:
 
 
 def test_stored_slices_are_reused_by_their_ports_first() -> None:
-    stored = [{"name": "x", "ports": None}, {"name": "y", "ports": [1]}, {"name": "z", "ports": [3]}]
-    wanted = [{"ports": [1]}, {"ports": [2]}]
+    stored: list[Obj] = [{"name": "x", "ports": None}, {"name": "y", "ports": [1]}, {"name": "z", "ports": [3]}]
+    wanted: list[Obj] = [{"ports": [1]}, {"ports": [2]}]
     assert pair(stored, wanted) == [(stored[1], wanted[0]), (stored[0], wanted[1]), (stored[2], None)]
     assert pair([], wanted) == [(None, wanted[0]), (None, wanted[1])]
 
@@ -97,14 +114,24 @@ def test_stored_slices_are_reused_by_their_ports_first() -> None:
 def endpoints(here: World) -> dict[str, tuple[bool, bool, bool]]:
     """ready, serving, terminating by pod name."""
     return {
-        each["targetRef"]["name"]: (each["conditions"]["ready"], each["conditions"]["serving"], each["conditions"]["terminating"])
+        each["targetRef"]["name"]: (
+            each["conditions"]["ready"],
+            each["conditions"]["serving"],
+            each["conditions"]["terminating"],
+        )
         for found in here.registry.list("endpointslices", "shop", labels="kubernetes.io/service-name=web")
         for each in found.get("endpoints") or ()
     }
 
 
 def serve(here: World, **spec: Any) -> None:
-    here.apply("services", {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}], **spec}})
+    here.apply(
+        "services",
+        {
+            "metadata": {"name": "web"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}], **spec},
+        },
+    )
 
 
 def test_a_pods_way_through_the_slice() -> None:
@@ -119,14 +146,19 @@ def test_a_pods_way_through_the_slice() -> None:
             victim = here.pods()[0]["metadata"]["name"]
             here.registry.delete("pods", "shop", victim, actor="test")
             await until(lambda: endpoints(here)[victim] == (False, True, True), "serving while terminating")
-            await until(lambda: (False, False, False) in endpoints(here).values(), "the replacement is listed, not ready")
+            await until(
+                lambda: (False, False, False) in endpoints(here).values(), "the replacement is listed, not ready"
+            )
             await until(lambda: victim not in endpoints(here), "gone with the pod")
             for pod in here.pods():
                 set_ready(here.registry, pod, True)
             await until(lambda: list(endpoints(here).values()) == [(True, True, False)] * 3, "three ready again")
             (found,) = here.registry.list("endpointslices", "shop")
             assert found["metadata"]["ownerReferences"][0]["kind"] == "Service"
-            assert found["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] == "endpointslice-controller.k8s.io"
+            assert (
+                found["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"]
+                == "endpointslice-controller.k8s.io"
+            )
 
     run(main())
 

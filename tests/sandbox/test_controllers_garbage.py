@@ -24,7 +24,13 @@ def _no_crash() -> Any:
 
 def config(name: str, *owners: Obj, **reference: Any) -> Obj:
     references = [
-        {"apiVersion": each["apiVersion"], "kind": each["kind"], "name": each["metadata"]["name"], "uid": each["metadata"]["uid"], **reference}
+        {
+            "apiVersion": each["apiVersion"],
+            "kind": each["kind"],
+            "name": each["metadata"]["name"],
+            "uid": each["metadata"]["uid"],
+            **reference,
+        }
         for each in owners
     ]
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "ownerReferences": references}}
@@ -35,7 +41,7 @@ def test_owners_are_sorted_by_what_became_of_them() -> None:
         return {"uid": uid, "blockOwnerDeletion": blocks}
 
     going = {"metadata": {"uid": "going", "deletionTimestamp": "t", "finalizers": ["foregroundDeletion"]}}
-    live = {"solid": {"metadata": {"uid": "solid"}}, "going": going}
+    live: dict[str, Obj] = {"solid": {"metadata": {"uid": "solid"}}, "going": going}
     owners = sort_owners([reference("solid"), reference("gone"), reference("going", True), reference("going")], live)
     assert [each["uid"] for each in owners.solid] == ["solid", "going"]
     assert [each["uid"] for each in owners.gone] == ["gone"]
@@ -44,7 +50,12 @@ def test_owners_are_sorted_by_what_became_of_them() -> None:
 
 @pytest.mark.parametrize(
     ("finalizers", "waited_for", "expected"),
-    [([], False, "Background"), ([], True, "Foreground"), (["foregroundDeletion"], False, "Foreground"), (["orphan"], True, "Orphan")],
+    [
+        ([], False, "Background"),
+        ([], True, "Foreground"),
+        (["foregroundDeletion"], False, "Foreground"),
+        (["orphan"], True, "Orphan"),
+    ],
 )
 def test_how_a_dependent_is_deleted(finalizers: list[str], waited_for: bool, expected: str) -> None:
     assert propagation_for({"metadata": {"finalizers": finalizers}}, waited_for) == expected
@@ -101,7 +112,10 @@ def test_an_object_with_two_owners_lives_as_long_as_one_of_them() -> None:
             here.registry.delete("configmaps", "shop", "first", actor="test")
 
             def owners() -> list[str]:
-                return [each["name"] for each in here.registry.get("configmaps", "shop", "child")["metadata"]["ownerReferences"]]
+                return [
+                    each["name"]
+                    for each in here.registry.get("configmaps", "shop", "child")["metadata"]["ownerReferences"]
+                ]
 
             await until(lambda: owners() == ["second"], "the dead reference is dropped")
             here.registry.delete("configmaps", "shop", "second", actor="test")

@@ -36,17 +36,17 @@ def test_back_off_doubles_and_is_forgotten_after_success() -> None:
     async def main() -> None:
         queue = WorkQueue()
         waited = []
-        for _ in range(4):
+        for _ in range(6):
             began = asyncio.get_running_loop().time()
             queue.retry(("a",))
             await queue.get()
             waited.append(asyncio.get_running_loop().time() - began)
-        assert waited[3] > 0.035 and waited[3] > waited[0]
+        assert waited[5] > 0.15
         queue.forget(("a",))
         began = asyncio.get_running_loop().time()
         queue.retry(("a",))
         await queue.get()
-        assert asyncio.get_running_loop().time() - began < 0.03
+        assert asyncio.get_running_loop().time() - began < 0.15
 
     run(main())
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -10,13 +14,16 @@ import pytest
 from chaoskit.sandbox.controllers.loop import crashes
 from chaoskit.sandbox.controllers.node_lifecycle import Heartbeats, silenced
 from chaoskit.sandbox.controllers.node_taints import may_evict, wanted_taints, with_taints, zone_state
+from chaoskit.sandbox.facts.conditions import condition_is
 from chaoskit.sandbox.placement.taints import stay_s, tolerates
 from chaoskit.sandbox.registry import Obj
-from chaoskit.sandbox.settings import fast
+from chaoskit.sandbox.settings import Timings, fast
 
 from .controlled import World, run, set_ready, until, workload, world
 
-QUICK = dataclasses.replace(fast(), node_monitor_grace_period_s=0.3, node_monitor_period_s=0.05, default_unreachable_toleration_s=1)
+QUICK = dataclasses.replace(
+    fast(), node_monitor_grace_period_s=0.8, node_monitor_period_s=0.05, default_unreachable_toleration_s=1
+)
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +102,9 @@ def test_nobody_is_evicted_when_every_zone_is_down_or_a_small_zone_mostly() -> N
     down, up = node("Unknown", "a", "z1"), node("True", "b", "z2")
     assert may_evict(down, [down, up])
     assert not may_evict(down, [down, node("False", "b", "z2")])
-    mostly = [node("Unknown", str(number)) for number in range(3)] + [node("True", str(number)) for number in range(3, 5)]
+    mostly = [node("Unknown", str(number)) for number in range(3)] + [
+        node("True", str(number)) for number in range(3, 5)
+    ]
     assert not may_evict(mostly[0], mostly)
 
 
@@ -137,38 +146,49 @@ def taints(here: World, name: str) -> set[tuple[str, str]]:
     return {(taint["key"].removeprefix("node.kubernetes.io/"), taint["effect"]) for taint in found}
 
 
-def renew(here: World, name: str, stamp: str) -> None:
-    body = {"metadata": {"name": name}, "spec": {"renewTime": stamp, "holderIdentity": name}}
-    if here.registry.find("leases", "kube-node-lease", name) is None:
-        here.registry.create("leases", "kube-node-lease", body, actor=name)
-    else:
-        here.registry.patch("leases", "kube-node-lease", name, {"spec": body["spec"]}, style="merge", actor=name)
-
-
-class Leases:
-    """Renews the leases of all nodes but the silent ones."""
+class Kubelets:
+    """Renew the lease of every node but the silent ones, and report those Ready again that are thought silent."""
 
     def __init__(self, here: World) -> None:
         self.here = here
         self.silent: set[str] = set()
-        self.count = 0
 
-    async def until(self, fact: Any, because: str) -> None:
-        def renewing() -> Any:
-            self.count += 1
-            for each in self.here.registry.list("nodes"):
-                if self.count % 10 == 1 and each["metadata"]["name"] not in self.silent:
-                    stamp = f"2026-01-01T00:00:{self.count // 10 % 60:02}.{self.count // 600:06}Z"
-                    renew(self.here, each["metadata"]["name"], stamp)
-            return fact()
+    async def run(self) -> None:
+        for count in itertools.count():
+            stamp = f"2026-01-01T{count // 3600 % 24:02}:{count // 60 % 60:02}:{count % 60:02}.000000Z"
+            for name in {each["metadata"]["name"] for each in self.here.registry.list("nodes")} - self.silent:
+                self._renew(name, stamp)
+                report = {
+                    "type": "Ready",
+                    "status": "True",
+                    "reason": "KubeletReady",
+                    "lastHeartbeatTime": stamp[:19] + "Z",
+                }
+                if not condition_is(self.here.registry.get("nodes", "", name), "Ready", "True"):
+                    self.here.registry.set_condition("nodes", "", name, report, actor=name)
+            await asyncio.sleep(0.03)
 
-        await until(renewing, because)
+    def _renew(self, name: str, stamp: str) -> None:
+        registry, spec = self.here.registry, {"renewTime": stamp, "holderIdentity": name}
+        if registry.find("leases", "kube-node-lease", name) is None:
+            registry.create("leases", "kube-node-lease", {"metadata": {"name": name}, "spec": spec}, actor=name)
+        else:
+            registry.patch("leases", "kube-node-lease", name, {"spec": spec}, style="merge", actor=name)
 
 
-def report_ready(here: World, name: str) -> None:
-    """As a kubelet does that is back: with a new heartbeat."""
-    condition = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": "2026-02-02T02:02:02Z"}
-    here.registry.set_condition("nodes", "", name, condition, actor=name)
+@asynccontextmanager
+async def living_world(timings: Timings = QUICK) -> AsyncIterator[tuple[World, Kubelets]]:
+    """A world with a settled Deployment `web` of three, whose nodes renew their leases."""
+    async with world(timings=timings) as here:
+        kubelets = Kubelets(here)
+        task = asyncio.create_task(kubelets.run())
+        try:
+            here.apply("deployments", workload("Deployment"))
+            await here.settled()
+            yield here, kubelets
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def test_cordon_puts_a_taint_on_and_uncordon_takes_it_off() -> None:
@@ -184,49 +204,55 @@ def test_cordon_puts_a_taint_on_and_uncordon_takes_it_off() -> None:
 
 def test_a_silent_node_turns_unknown_loses_its_pods_and_comes_back() -> None:
     async def main() -> None:
-        async with world(timings=QUICK) as here:
-            leases = Leases(here)
-            here.apply("deployments", workload("Deployment"))
-            await leases.until(here.is_settled, "three pods")
+        async with living_world() as (here, kubelets):
             victim = next(pod for pod in here.pods() if pod["spec"]["nodeName"] == "node-2")["metadata"]["name"]
             here.graceful_s = 60.0
-            leases.silent.add("node-2")
+            kubelets.silent.add("node-2")
 
             def ready() -> Obj:
                 conditions = here.registry.get("nodes", "", "node-2")["status"]["conditions"]
                 return next(each for each in conditions if each["type"] == "Ready")
 
-            await leases.until(lambda: ready()["status"] == "Unknown", "silence is noticed")
-            assert (ready()["reason"], ready()["message"]) == ("NodeStatusUnknown", "Kubelet stopped posting node status.")
-            condition = next(each for each in here.registry.get("pods", "shop", victim)["status"]["conditions"] if each["type"] == "Ready")
+            await until(lambda: ready()["status"] == "Unknown", "silence is noticed")
+            assert (ready()["reason"], ready()["message"]) == (
+                "NodeStatusUnknown",
+                "Kubelet stopped posting node status.",
+            )
+            condition = next(
+                each
+                for each in here.registry.get("pods", "shop", victim)["status"]["conditions"]
+                if each["type"] == "Ready"
+            )
             assert condition["status"] == "False" and "reason" not in condition and "message" not in condition
             assert taints(here, "node-2") == {("unreachable", "NoSchedule"), ("unreachable", "NoExecute")}
             assert "Node is not ready" in here.events("NodeNotReady")
-            await leases.until(lambda: "deletionTimestamp" in here.registry.get("pods", "shop", victim)["metadata"], "evicted after its toleration")
-            targeted = [each["reason"] for each in here.registry.get("pods", "shop", victim)["status"]["conditions"] if each["type"] == "DisruptionTarget"]
+            await until(
+                lambda: "deletionTimestamp" in here.registry.get("pods", "shop", victim)["metadata"],
+                "evicted after its toleration",
+            )
+            targeted = [
+                each["reason"]
+                for each in here.registry.get("pods", "shop", victim)["status"]["conditions"]
+                if each["type"] == "DisruptionTarget"
+            ]
             assert targeted == ["DeletionByTaintManager"]
             assert f"Marking for deletion Pod shop/{victim}" in here.events("TaintManagerEviction")
-            await leases.until(lambda: len(here.active()) == 3, "a replacement elsewhere")
+            await until(lambda: len(here.active()) == 3, "a replacement elsewhere")
             assert {pod["spec"].get("nodeName") for pod in here.active()} <= {"node-1", "node-3"}
-            leases.silent.clear()
-            report_ready(here, "node-2")
-            await leases.until(lambda: not taints(here, "node-2"), "back without taints")
+            kubelets.silent.clear()
+            await until(lambda: not taints(here, "node-2"), "back without taints")
 
     run(main())
 
 
 def test_a_node_that_returns_in_time_cancels_the_eviction() -> None:
     async def main() -> None:
-        async with world(timings=dataclasses.replace(QUICK, default_unreachable_toleration_s=60)) as here:
-            leases = Leases(here)
-            here.apply("deployments", workload("Deployment"))
-            await leases.until(here.is_settled, "three pods")
+        async with living_world(dataclasses.replace(QUICK, default_unreachable_toleration_s=60)) as (here, kubelets):
             names = {pod["metadata"]["name"] for pod in here.pods()}
-            leases.silent.add("node-1")
-            await leases.until(lambda: ("unreachable", "NoExecute") in taints(here, "node-1"), "tainted")
-            leases.silent.clear()
-            report_ready(here, "node-1")
-            await leases.until(lambda: here.events("TaintManagerEviction"), "the cancelling is told")
+            kubelets.silent.add("node-1")
+            await until(lambda: ("unreachable", "NoExecute") in taints(here, "node-1"), "tainted")
+            kubelets.silent.clear()
+            await until(lambda: here.events("TaintManagerEviction"), "the cancelling is told")
             assert here.events("TaintManagerEviction")[0].startswith("Cancelling deletion of Pod shop/web-")
             for pod in here.pods():
                 set_ready(here.registry, pod, True)
@@ -237,14 +263,11 @@ def test_a_node_that_returns_in_time_cancels_the_eviction() -> None:
 
 def test_when_all_nodes_fall_silent_nobody_is_evicted() -> None:
     async def main() -> None:
-        async with world(timings=dataclasses.replace(QUICK, default_unreachable_toleration_s=0)) as here:
-            leases = Leases(here)
-            here.apply("deployments", workload("Deployment"))
-            await leases.until(here.is_settled, "three pods")
-            leases.silent |= {"node-1", "node-2", "node-3"}
+        async with living_world(dataclasses.replace(QUICK, default_unreachable_toleration_s=0)) as (here, kubelets):
+            kubelets.silent |= {"node-1", "node-2", "node-3"}
             silent = ("unreachable", "NoSchedule")
-            await leases.until(lambda: all(silent in taints(here, name) for name in leases.silent), "all unreachable")
-            await leases.until(lambda: all(taints(here, name) == {silent} for name in leases.silent), "no eviction taints")
+            await until(lambda: all(silent in taints(here, name) for name in kubelets.silent), "all unreachable")
+            await until(lambda: all(taints(here, name) == {silent} for name in kubelets.silent), "no eviction taints")
             assert len(here.active()) == 3
 
     run(main())
@@ -257,6 +280,9 @@ def test_a_no_execute_taint_evicts_at_once_what_does_not_tolerate_it() -> None:
             await here.settled()
             body = {"spec": {"taints": [{"key": "maintenance", "effect": "NoExecute"}]}}
             here.registry.patch("nodes", "", "node-3", body, style="merge", actor="test")
-            await until(lambda: here.is_settled() and "node-3" not in {pod["spec"].get("nodeName") for pod in here.pods()}, "moved away")
+            await until(
+                lambda: here.is_settled() and "node-3" not in {pod["spec"].get("nodeName") for pod in here.pods()},
+                "moved away",
+            )
 
     run(main())

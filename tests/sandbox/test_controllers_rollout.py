@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from chaoskit.sandbox.controllers import progress
-from chaoskit.sandbox.controllers.clock import render_time
 from chaoskit.sandbox.controllers.ownership import decide
 from chaoskit.sandbox.controllers.ranking import DELETION_COST, first_to_go
 from chaoskit.sandbox.controllers.revision import HISTORY, REVISION, new_annotations
@@ -25,6 +24,7 @@ from chaoskit.sandbox.controllers.rollout import (
     surge_and_unavailable,
 )
 from chaoskit.sandbox.controllers.template import is_same_template, template_hash
+from chaoskit.sandbox.facts.clock import render_time
 
 Obj = dict[str, Any]
 NOW_S = 1_700_000_000.0
@@ -36,10 +36,22 @@ def deployment(replicas: int = 4, surge: int | str = "25%", unavailable: int | s
     return {"metadata": metadata, "spec": {"replicas": replicas, "strategy": strategy, **spec}, "status": {}}
 
 
-def replicaset(name: str, size: int, available: int | None = None, *, revision: int = 1, behind: bool = False, **annotations: str) -> Obj:
-    told = {REVISION: str(revision), **annotations}
-    metadata = {"name": name, "namespace": "shop", "uid": name, "annotations": told, "generation": 2}
-    status = {"replicas": size, "availableReplicas": size if available is None else available, "observedGeneration": 1 if behind else 2}
+def replicaset(
+    name: str,
+    size: int,
+    available: int | None = None,
+    *,
+    revision: int = 1,
+    behind: bool = False,
+    told: dict[str, str] | None = None,
+) -> Obj:
+    annotations = {REVISION: str(revision), **(told or {})}
+    metadata = {"name": name, "namespace": "shop", "uid": name, "annotations": annotations, "generation": 2}
+    status = {
+        "replicas": size,
+        "availableReplicas": size if available is None else available,
+        "observedGeneration": 1 if behind else 2,
+    }
     return {"metadata": metadata, "spec": {"replicas": size}, "status": status}
 
 
@@ -58,7 +70,9 @@ def replicaset(name: str, size: int, available: int | None = None, *, revision: 
         (10, "1%", "1%", (1, 0)),
     ],
 )
-def test_surge_is_rounded_up_and_unavailable_down(replicas: int, surge: int | str, unavailable: int | str, expected: tuple[int, int]) -> None:
+def test_surge_is_rounded_up_and_unavailable_down(
+    replicas: int, surge: int | str, unavailable: int | str, expected: tuple[int, int]
+) -> None:
     assert surge_and_unavailable(deployment(replicas, surge, unavailable)) == expected
 
 
@@ -110,7 +124,7 @@ def test_a_new_replicaset_starts_within_the_surge() -> None:
 
 def test_a_change_of_replicas_mid_rollout_is_shared_in_proportion() -> None:
     sizes = {DESIRED: "10", MAXIMUM: "13"}
-    old, new = replicaset("old", 8, **sizes), replicaset("new", 5, revision=2, **sizes)
+    old, new = replicaset("old", 8, told=sizes), replicaset("new", 5, revision=2, told=sizes)
     rollout = Rollout(deployment(20, 5, 2), new, (old,))
     assert is_resized(rollout)
     assert resize(rollout) == [Scale("old", 15), Scale("new", 10)]
@@ -119,7 +133,7 @@ def test_a_change_of_replicas_mid_rollout_is_shared_in_proportion() -> None:
 
 
 def test_a_single_active_replicaset_takes_the_whole_change() -> None:
-    only = replicaset("new", 3, revision=2, **{DESIRED: "3", MAXIMUM: "4"})
+    only = replicaset("new", 3, revision=2, told={DESIRED: "3", MAXIMUM: "4"})
     assert resize(Rollout(deployment(7), only, (replicaset("old", 0),))) == [Scale("new", 7)]
 
 
@@ -139,7 +153,11 @@ def test_a_reused_replicaset_gets_the_next_revision_and_remembers_the_old_one() 
 
 def test_annotations_of_the_deployment_are_copied_but_not_those_of_its_bookkeeping() -> None:
     told = deployment()
-    told["metadata"]["annotations"] = {"team": "shop", REVISION: "7", "kubectl.kubernetes.io/last-applied-configuration": "{}"}
+    told["metadata"]["annotations"] = {
+        "team": "shop",
+        REVISION: "7",
+        "kubectl.kubernetes.io/last-applied-configuration": "{}",
+    }
     assert new_annotations(told, {}, 1, fresh=True) == {"team": "shop", REVISION: "1", DESIRED: "4", MAXIMUM: "5"}
 
 
@@ -160,10 +178,21 @@ def test_an_empty_dir_and_no_source_are_two_templates() -> None:
     assert not is_same_template(with_dir, {"spec": {"volumes": [{"name": "tmp"}]}})
 
 
-def pod(name: str, *, node: str = "n1", phase: str = "Running", ready_s: float | None = 100, cost: str = "", restarts: int = 0, age_s: float = 200) -> Obj:
+def pod(
+    name: str,
+    *,
+    node: str = "n1",
+    phase: str = "Running",
+    ready_s: float | None = 100,
+    cost: str = "",
+    restarts: int = 0,
+    age_s: float = 200,
+) -> Obj:
     since = render_time(NOW_S - (ready_s or 0))
     status: Obj = {"phase": phase, "containerStatuses": [{"restartCount": restarts}]}
-    status["conditions"] = [{"type": "Ready", "status": "False" if ready_s is None else "True", "lastTransitionTime": since}]
+    status["conditions"] = [
+        {"type": "Ready", "status": "False" if ready_s is None else "True", "lastTransitionTime": since}
+    ]
     metadata: Obj = {"name": name, "uid": name, "creationTimestamp": render_time(NOW_S - age_s)}
     if cost:
         metadata["annotations"] = {DELETION_COST: cost}
@@ -204,7 +233,11 @@ def dependent(labels: dict[str, str], uid: str | None = None, **metadata: Any) -
 
 def test_adoption_and_release_follow_selector_and_controller() -> None:
     mine, drifted = dependent({"app": "web"}, "o"), dependent({"app": "other"}, "o")
-    orphan, foreign, leaving = dependent({"app": "web"}), dependent({"app": "web"}, "someone"), dependent({"app": "web"}, deletionTimestamp="t")
+    orphan, foreign, leaving = (
+        dependent({"app": "web"}),
+        dependent({"app": "web"}, "someone"),
+        dependent({"app": "web"}, deletionTimestamp="t"),
+    )
     claims = decide(owner(), [mine, drifted, orphan, foreign, leaving])
     assert (claims.kept, claims.adopted, claims.released) == ((mine,), (orphan,), (drifted,))
     going = decide(owner(deletionTimestamp="t"), [mine, drifted, orphan])
@@ -227,13 +260,23 @@ def judged(condition: Obj, new: Obj, old: Obj | None = None, before: Obj | None 
 def test_progress_is_told_by_its_reasons() -> None:
     running, stalled = progressing("ReplicaSetUpdated", 5), progressing("ReplicaSetUpdated", 11)
     done = judged(running, replicaset("new", 4))
-    assert (done["status"], done["reason"], done["message"]) == ("True", "NewReplicaSetAvailable", 'ReplicaSet "new" has successfully progressed.')
+    assert (done["status"], done["reason"], done["message"]) == (
+        "True",
+        "NewReplicaSetAvailable",
+        'ReplicaSet "new" has successfully progressed.',
+    )
     moved = judged(stalled, replicaset("new", 2, 0), replicaset("old", 3))
     assert (moved["reason"], moved["message"]) == ("ReplicaSetUpdated", 'ReplicaSet "new" is progressing.')
-    assert moved["lastUpdateTime"] == render_time(NOW_S) and moved["lastTransitionTime"] == stalled["lastTransitionTime"]
+    assert (
+        moved["lastUpdateTime"] == render_time(NOW_S) and moved["lastTransitionTime"] == stalled["lastTransitionTime"]
+    )
     before = {"replicas": 5, "updatedReplicas": 2, "readyReplicas": 3, "availableReplicas": 3}
     late = judged(stalled, replicaset("new", 2, 0), replicaset("old", 3), before)
-    assert (late["status"], late["reason"], late["message"]) == ("False", "ProgressDeadlineExceeded", 'ReplicaSet "new" has timed out progressing.')
+    assert (late["status"], late["reason"], late["message"]) == (
+        "False",
+        "ProgressDeadlineExceeded",
+        'ReplicaSet "new" has timed out progressing.',
+    )
     waiting = judged(running, replicaset("new", 2, 0), replicaset("old", 3), before)
     assert waiting == running
 

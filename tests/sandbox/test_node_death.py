@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chaoskit.sandbox.node.processes import marked
-from tests.sandbox.one_node import NODE, OneNode, first, one_node, until
+from tests.sandbox.one_node import NODE, OneNode, first, one_node, start_node, until
 from tests.sandbox.test_node_pods import POLITE, python, until_up
 
 RUNAWAY = """
@@ -62,6 +62,32 @@ def test_the_end_of_the_node_is_the_end_of_its_pods(number: signal.Signals) -> N
             assert (node.settings.state_dir / NODE).exists() is (
                 number == signal.SIGKILL
             )  # after a SIGKILL the janitor's
+
+    asyncio.run(scenario())
+
+
+def test_a_node_that_returns_starts_its_pods_anew_and_counts_on() -> None:
+    async def scenario() -> None:
+        async with one_node() as node:
+            node.run("p", python(POLITE))
+            await until_up(node, "p")
+            before = first(node.api.pod("p"))
+            node.process.kill()
+            await left(node, 0)
+            second = start_node(node.settings)
+            try:
+                pod = await node.status(
+                    "p", lambda status: status["restartCount"] == 1 and "running" in status["state"]
+                )
+                lost = first(pod)["lastState"]["terminated"]
+                assert (lost["reason"], lost["exitCode"], lost["containerID"]) == (
+                    "Unknown",
+                    255,
+                    before["containerID"],
+                )
+            finally:
+                second.terminate()
+                await asyncio.to_thread(second.wait, 10)
 
     asyncio.run(scenario())
 

@@ -195,6 +195,7 @@ def test_restart_policies_decide_the_phase() -> None:
             ):
                 await node.api.until(lambda n=name, p=phase: (node.api.pod(n) or {})["status"]["phase"] == p, what=name)  # type: ignore[misc]
                 assert condition(node.api.pod(name), "Ready")["reason"] == reason
+                assert condition(node.api.pod(name), "PodReadyToStartContainers")["status"] == "False"
             lost = first(node.api.pod("nosuch"))["state"]["terminated"]
             assert (lost["exitCode"], lost["reason"]) == (128, "StartError")
             await node.status("again", lambda status: status["restartCount"] >= 1)
@@ -226,7 +227,7 @@ def test_init_containers_run_in_order_before_the_rest() -> None:
                 container={"image": "busybox", "volumeMounts": mount},
             )
             pod = await node.ready("init")
-            assert await node.log("init") == "one\ntwo\n"
+            assert await until(lambda: node.log("init")) == "one\ntwo\n"
             assert [each["state"]["terminated"]["reason"] for each in pod["status"]["initContainerStatuses"]] == [
                 "Completed"
             ] * 2
@@ -334,5 +335,20 @@ def test_a_status_write_that_fails_is_written_again() -> None:
             node.run("again", python(POLITE))
             await node.ready("again")
             assert is_ready(node.api.pod("again"))
+
+    asyncio.run(scenario())
+
+
+def test_a_new_image_restarts_the_container_in_place() -> None:
+    async def scenario() -> None:
+        async with one_node() as node:
+            node.run("p", python(POLITE))
+            await until_up(node, "p")
+            pod = node.api.objects[pod_path("p")]
+            container = {**pod["spec"]["containers"][0], "image": "python:3.12"}
+            node.api.put(pod_path("p"), {**pod, "spec": {**pod["spec"], "containers": [container]}})
+            pod = await node.status("p", lambda status: status["restartCount"] == 1)
+            assert first(pod)["image"] == "python:3.12"
+            assert node.api.events("Killing")[0]["message"] == "Container app definition changed, will be restarted"
 
     asyncio.run(scenario())

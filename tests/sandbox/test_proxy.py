@@ -93,7 +93,12 @@ async def balanced(*endpoints: Address) -> AsyncIterator[tuple[Balancer, Address
 
 def test_connections_are_spread_uniformly_over_the_endpoints_and_counted() -> None:
     async def main() -> None:
-        async with backend(says(b"a")) as a, backend(says(b"b")) as b, backend(says(b"c")) as c, balanced(a, b, c) as (balancer, frontend):
+        async with (
+            backend(says(b"a")) as a,
+            backend(says(b"b")) as b,
+            backend(says(b"c")) as c,
+            balanced(a, b, c) as (balancer, frontend),
+        ):
             answers = Counter([await ask(frontend) for _ in range(300)])
             assert set(answers) == {b"a", b"b", b"c"}
             assert all(60 <= count <= 140 for count in answers.values()), answers
@@ -299,7 +304,10 @@ def test_three_hundred_connections_at_once_are_served() -> None:
 
 def service(**spec: Any) -> Mapping[str, Any]:
     ports = [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}]
-    return {"metadata": {"namespace": "shop", "name": "web", "uid": "u"}, "spec": {"clusterIP": "127.64.128.1", "ports": ports, **spec}}
+    return {
+        "metadata": {"namespace": "shop", "name": "web", "uid": "u"},
+        "spec": {"clusterIP": "127.64.128.1", "ports": ports, **spec},
+    }
 
 
 def endpointslice(*endpoints: Mapping[str, Any], ports: Any = ({"name": "http", "port": 8080},)) -> Mapping[str, Any]:
@@ -326,14 +334,22 @@ def test_absent_conditions_mean_ready() -> None:
 
 def test_the_table_has_cluster_address_and_node_ports() -> None:
     ports = [{"name": "http", "port": 80, "nodePort": 30080}, {"name": "dns", "port": 53, "protocol": "UDP"}]
-    table = table_of([service(type="NodePort", ports=ports)], [endpointslice(endpoint("10.0.0.1"))], ["127.64.0.1", "127.64.0.2"])
+    table = table_of(
+        [service(type="NodePort", ports=ports)], [endpointslice(endpoint("10.0.0.1"))], ["127.64.0.1", "127.64.0.2"]
+    )
     assert set(table) == {Address("127.64.128.1", 80), Address("127.64.0.1", 30080), Address("127.64.0.2", 30080)}
     assert {each.endpoints for each in table.values()} == {(Address("10.0.0.1", 8080),)}
 
 
 def test_slices_are_joined_and_a_port_is_found_by_its_name() -> None:
-    slices = [endpointslice(endpoint("10.0.0.1")), endpointslice(endpoint("10.0.0.2"), ports=[{"name": "http", "port": 9090}])]
-    slices += [endpointslice(endpoint("10.0.0.3"), ports=[{"name": "admin", "port": 1}]), endpointslice(endpoint("10.0.0.4"), ports=None)]
+    slices = [
+        endpointslice(endpoint("10.0.0.1")),
+        endpointslice(endpoint("10.0.0.2"), ports=[{"name": "http", "port": 9090}]),
+    ]
+    slices += [
+        endpointslice(endpoint("10.0.0.3"), ports=[{"name": "admin", "port": 1}]),
+        endpointslice(endpoint("10.0.0.4"), ports=None),
+    ]
     (found,) = table_of([service()], slices, []).values()
     assert found.endpoints == (Address("10.0.0.1", 8080), Address("10.0.0.2", 9090))
 

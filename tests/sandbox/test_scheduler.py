@@ -26,13 +26,26 @@ def _no_crash() -> Any:
     assert not crashes
 
 
-def pod(name: str = "p", *, on: str = "", cpu: str = "", memory: str = "", owner: str = "", labels: dict[str, str] | None = None, **spec: Any) -> Obj:
+def pod(
+    name: str = "p",
+    *,
+    on: str = "",
+    cpu: str = "",
+    memory: str = "",
+    owner: str = "",
+    labels: dict[str, str] | None = None,
+    **spec: Any,
+) -> Obj:
     requests = {key: value for key, value in (("cpu", cpu), ("memory", memory)) if value}
     container = {"name": "app", "resources": {"requests": requests}, "ports": spec.pop("ports", [])}
     metadata: Obj = {"name": name, "namespace": "shop", "uid": name, "labels": labels or {"app": "web"}}
     if owner:
         metadata["ownerReferences"] = [{"uid": owner, "controller": True}]
-    return {"metadata": metadata, "spec": {"containers": [container], **({"nodeName": on} if on else {}), **spec}, "status": {}}
+    return {
+        "metadata": metadata,
+        "spec": {"containers": [container], **({"nodeName": on} if on else {}), **spec},
+        "status": {},
+    }
 
 
 def ledger(*objects: Obj) -> Ledger:
@@ -63,12 +76,16 @@ def cordoned(name: str) -> Obj:
 
 def test_a_cordoned_node_is_out_unless_tolerated() -> None:
     assert reasons(pod(), cordoned("a"), node("b")) == {"a": ("node(s) were unschedulable",)}
-    tolerant = pod(tolerations=[{"key": "node.kubernetes.io/unschedulable", "operator": "Exists", "effect": "NoSchedule"}])
+    tolerant = pod(
+        tolerations=[{"key": "node.kubernetes.io/unschedulable", "operator": "Exists", "effect": "NoSchedule"}]
+    )
     assert reasons(tolerant, cordoned("a")) == {}
 
 
 def test_a_tainted_node_is_out_unless_tolerated() -> None:
-    assert reasons(pod(), tainted("a"), tainted("b", "PreferNoSchedule")) == {"a": ("node(s) had untolerated taint {team: shop}",)}
+    assert reasons(pod(), tainted("a"), tainted("b", "PreferNoSchedule")) == {
+        "a": ("node(s) had untolerated taint {team: shop}",)
+    }
     assert reasons(pod(tolerations=[{"key": "team", "value": "shop"}]), tainted("a"), tainted("b", "NoExecute")) == {}
 
 
@@ -106,12 +123,20 @@ def test_a_host_port_is_free_once_per_node() -> None:
 
 
 def test_do_not_schedule_keeps_the_skew() -> None:
-    constraint = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "web"}}}
+    constraint = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "web"}},
+    }
     wanted = pod(topologySpreadConstraints=[constraint])
     text = "node(s) didn't match pod topology spread constraints"
     unlabelled = node("c")
     del unlabelled["metadata"]["labels"]["kubernetes.io/hostname"]
-    assert reasons(wanted, node("a"), node("b"), unlabelled, pod("x", on="a")) == {"a": (text,), "c": (f"{text} (missing required label)",)}
+    assert reasons(wanted, node("a"), node("b"), unlabelled, pod("x", on="a")) == {
+        "a": (text,),
+        "c": (f"{text} (missing required label)",),
+    }
     leaving = pod("x", on="a")
     leaving["metadata"]["deletionTimestamp"] = "t"
     assert reasons(wanted, node("a"), node("b"), leaving) == {}
@@ -123,8 +148,12 @@ def test_pod_affinity_and_anti_affinity() -> None:
         return pod(affinity={kind: {"requiredDuringSchedulingIgnoredDuringExecution": [term]}})
 
     running = pod("db", on="a", labels={"app": "db"})
-    assert reasons(wants("podAffinity", "db"), node("a"), node("b"), running) == {"b": ("node(s) didn't match pod affinity rules",)}
-    assert reasons(wants("podAntiAffinity", "db"), node("a"), node("b"), running) == {"a": ("node(s) didn't match pod anti-affinity rules",)}
+    assert reasons(wants("podAffinity", "db"), node("a"), node("b"), running) == {
+        "b": ("node(s) didn't match pod affinity rules",)
+    }
+    assert reasons(wants("podAntiAffinity", "db"), node("a"), node("b"), running) == {
+        "a": ("node(s) didn't match pod anti-affinity rules",)
+    }
     assert reasons(wants("podAffinity", "web"), node("a")) == {}, "the first of its kind may start anywhere"
     hermit = wants("podAntiAffinity", "web")
     hermit["spec"]["nodeName"], hermit["metadata"]["uid"] = "a", "hermit"
@@ -145,7 +174,10 @@ def test_requests_sum_containers_and_take_the_maximum_of_init_containers() -> No
     def container(cpu: str, **more: Any) -> Obj:
         return {"name": "c", "resources": {"requests": {"cpu": cpu}}, **more}
 
-    spec = {"containers": [container("100m"), container("0.2")], "initContainers": [container("1"), container("50m", restartPolicy="Always")]}
+    spec = {
+        "containers": [container("100m"), container("0.2")],
+        "initContainers": [container("1"), container("50m", restartPolicy="Always")],
+    }
     assert requests_of({"spec": spec}) == {"cpu": 1000}
     spec["initContainers"] = [container("50m", restartPolicy="Always"), container("200m")]
     assert requests_of({"spec": spec}) == {"cpu": 350}
@@ -232,6 +264,7 @@ def test_a_pod_that_fits_nowhere_says_why_and_starts_when_there_is_room() -> Non
 def test_a_pod_waits_for_another_to_leave() -> None:
     async def main() -> None:
         async with world(nodes=1) as here:
+
             def greedy(name: str) -> Obj:
                 made = {"apiVersion": "v1", "kind": "Pod", **template(name)}
                 made["metadata"]["name"] = name
@@ -239,11 +272,15 @@ def test_a_pod_waits_for_another_to_leave() -> None:
                 return made
 
             here.apply("pods", greedy("first"))
-            await until(lambda: here.registry.get("pods", "shop", "first")["spec"].get("nodeName"), "the first is placed")
+            await until(
+                lambda: here.registry.get("pods", "shop", "first")["spec"].get("nodeName"), "the first is placed"
+            )
             here.apply("pods", greedy("second"))
             await until(lambda: here.events("FailedScheduling"), "the second waits")
             here.registry.delete("pods", "shop", "first", actor="test")
-            await until(lambda: here.registry.get("pods", "shop", "second")["spec"].get("nodeName"), "the second is placed")
+            await until(
+                lambda: here.registry.get("pods", "shop", "second")["spec"].get("nodeName"), "the second is placed"
+            )
 
     run(main())
 
@@ -268,7 +305,9 @@ def test_pods_of_another_scheduler_and_gated_ones_are_left_alone() -> None:
                 made = {"apiVersion": "v1", "kind": "Pod", **template(name, **spec)}
                 made["metadata"]["name"] = name
                 here.apply("pods", made)
-            await until(lambda: here.registry.get("pods", "shop", "plain")["spec"].get("nodeName"), "the plain one is placed")
+            await until(
+                lambda: here.registry.get("pods", "shop", "plain")["spec"].get("nodeName"), "the plain one is placed"
+            )
             assert "nodeName" not in here.registry.get("pods", "shop", "other")["spec"]
 
     run(main())

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import orjson
@@ -149,8 +150,10 @@ class TinyApi:
         self._watchers.append((request.path, request.query.get("fieldSelector", ""), queue))
         response = web.StreamResponse()
         await response.prepare(request)
-        while True:
-            await response.write(await queue.get())
+        with suppress(ConnectionError):
+            while True:
+                await response.write(await queue.get())
+        return response
 
     def _tell(self, kind: str, path: str, obj: Obj) -> None:
         self.history.append((time.monotonic(), path, obj if kind != "DELETED" else {}))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.model.requests import Request
+from chaoskit.model.requests import DROPPED, Request
 from chaoskit.traffic.log import read_requests
 from chaoskit.traffic.supervisor import GeneratorError, TrafficPlan, generator
 from chaoskit.traffic.timetable import timetable
@@ -80,15 +80,12 @@ def test_a_kept_connection_closed_at_rest_is_replaced_and_is_no_failure(tmp_path
 
     async def scenario() -> None:
         async with serving() as app:
-            real = app.handle
 
             async def one_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 app.connections += 1
                 await app._one(await reader.readuntil(b"\r\n\r\n"), writer)
                 writer.close()
 
-            assert real is not None
-            app.handle = one_only  # type: ignore[method-assign]
             server = await asyncio.start_server(one_only, "127.0.0.1", 0)
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             async with generator(TrafficPlan(url, rate_per_s=50, policies=REUSE), tmp_path) as traffic:
@@ -117,6 +114,22 @@ def test_the_phase_and_kind_of_each_failure_are_told(tmp_path: Path) -> None:
     plan = {"policies": REUSE, "rate_per_s": 20.0, "timeout_s": 0.5}
     _, requests = asyncio.run(served(tmp_path, lambda n: list(cases)[n] if n < len(cases) else OK, len(cases), **plan))
     assert [(r.status, r.error) for r in requests[: len(cases)]] == list(cases.values())
+
+
+def test_the_request_is_what_the_plan_says(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with serving() as app:
+            plan = TrafficPlan(
+                app.url + "/api/", "/cart?id=1", "POST", 100.0, policies=REUSE, headers={"host": "shop", "X-Key": "ü"}
+            )
+            async with generator(plan, tmp_path) as traffic:
+                await run_until_seen(traffic, app, 5)
+            assert set(app.requests) == {
+                "POST /api/cart?id=1 HTTP/1.1\r\nUser-Agent: chaoskit\r\nAccept: */*\r\nContent-Length: 0\r\n"
+                "host: shop\r\nX-Key: ü\r\nConnection: keep-alive\r\n\r\n".encode()
+            }
+
+    asyncio.run(scenario())
 
 
 def test_a_refused_connection_is_a_failure(tmp_path: Path) -> None:
@@ -221,6 +234,37 @@ def test_a_service_that_answers_nothing_leaves_no_arrival_unsent(tmp_path: Path)
     assert Counter(r.error for r in requests) == {"timeout.first-byte": len(requests)}
     assert len(requests) == len(app.requests)
     assert all(0.99 < r.latency_s < 1.2 for r in requests)
+
+
+FEW_FILES = """
+import asyncio, resource, sys
+from pathlib import Path
+from chaoskit.traffic.supervisor import TrafficPlan, generator
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (140, 140))
+
+async def main():
+    async with generator(TrafficPlan(sys.argv[1], rate_per_s=200, timeout_s=1.0), Path(sys.argv[2])) as traffic:
+        await traffic.start()
+        await asyncio.sleep(1)
+        print((await traffic.stop()).dropped, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_arrivals_for_which_there_is_no_room_are_recorded_as_the_generators_fault(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with serving(lambda n: SILENCE) as app:
+            parent = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", FEW_FILES, app.url, str(tmp_path)), stdout=subprocess.PIPE
+            )
+            printed, _ = await asyncio.wait_for(parent.communicate(), 20)
+            errors = Counter(request.error for request in read_requests(tmp_path))
+            assert errors == {"timeout.first-byte": len(app.requests), DROPPED: int(printed)}
+            assert errors[DROPPED] > 100
+
+    asyncio.run(scenario())
 
 
 def test_leaving_the_block_ends_the_processes_even_by_an_error(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ async def run(
         fields = TrafficPlan(app.url, locustfile=folder / "locustfile.py", users=10, **plan)  # type: ignore[arg-type]
         async with generator(fields, folder / "run") as traffic:
             await run_until_seen(traffic, app, count)
-            assert not traffic.health.error
+            assert (traffic.health.error, traffic.health.in_flight) == ("", 0)
     return app, list(read_requests(folder / "run"))
 
 
@@ -225,3 +225,30 @@ def test_listeners_options_and_shapes_of_a_locustfile_work(tmp_path: Path) -> No
     app, requests = asyncio.run(run(tmp_path, UNCHANGED, lambda n: OK, 30))
     assert {r.endpoint for r in requests} == {"GET the cart"}
     assert f"started with full {app.url}" in (tmp_path / "run" / "traffic.log").read_text()
+
+
+OWN_CLIENT = """
+import gevent
+from locust import User, task
+
+class Shopper(User):
+    @task
+    def browse(self):
+        with self.environment.events.request.measure("RPC", "buy"):
+            gevent.sleep(0.05)
+"""
+
+
+def test_requests_of_a_client_of_the_users_own_making_are_recorded(tmp_path: Path) -> None:
+    (tmp_path / "locustfile.py").write_text(OWN_CLIENT)
+
+    async def scenario() -> None:
+        plan = TrafficPlan("http://127.0.0.1:1", locustfile=tmp_path / "locustfile.py", users=2)
+        async with generator(plan, tmp_path) as traffic:
+            await traffic.start()
+            await until(lambda: traffic.health.completed > 5, 5, "requests")
+            health = await traffic.stop()
+            assert (health.in_flight, health.error, traffic.selftest) == (0, "", ())
+
+    asyncio.run(scenario())
+    assert {(r.endpoint, r.error) for r in read_requests(tmp_path)} == {("RPC buy", "")}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+
 from chaoskit.model.requests import DROPPED
 from chaoskit.model.verdict import Grade
-from chaoskit.slos.availability import Availability
+from chaoskit.slos import from_value, parse_slo
 from chaoskit.slos.judging import judged
 from tests.histories import Told, kill, window
 
-NINETY_NINE = Availability(objective=">= 99%")
+NINETY_NINE = parse_slo("availability >= 99%")
 
 
 def killed_at_10() -> Told:
@@ -35,11 +36,13 @@ def test_it_fails_with_the_numbers_and_what_went_wrong() -> None:
 def test_only_requests_meant_for_the_window_count() -> None:
     history = killed_at_10().traffic(0, 30, bad=lambda t: not 10.0 <= t < 20.0).history()
     assert judged(NINETY_NINE, history).grade is Grade.PASS
-    assert judged(Availability(objective=">= 99%", over="recovery"), history).grade is Grade.FAIL
+    assert judged(parse_slo("availability >= 99% over recovery"), history).grade is Grade.FAIL
 
 
 def test_server_errors_and_late_responses_are_bad_and_client_errors_are_not() -> None:
-    told = killed_at_10().traffic(0, 12, bad=lambda t: t >= 11, status=503).traffic(12, 13, bad=lambda t: True, status=404)
+    told = (
+        killed_at_10().traffic(0, 12, bad=lambda t: t >= 11, status=503).traffic(12, 13, bad=lambda t: True, status=404)
+    )
     history = told.traffic(13, 20, latency=lambda t: 2.1 if t >= 19 else 0.01).history()
     finding = judged(NINETY_NINE, history)
     assert finding.grade is Grade.FAIL
@@ -79,11 +82,11 @@ def test_no_traffic_is_inconclusive_and_says_so() -> None:
 @pytest.mark.parametrize("text", ["<= 99%", "p95 < 300ms", "== 3"])
 def test_an_objective_of_another_kind_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="availability is a share"):
-        Availability(objective=text)
+        from_value("availability", text)
 
 
 def test_the_window_may_stand_in_the_objective_or_beside_it_but_not_differ() -> None:
-    assert Availability(objective=">= 99% over recovery").over == "recovery"
-    assert Availability(objective=">= 99% over run", over="run").over == "run"
+    assert parse_slo("availability >= 99% over recovery").over == "recovery"
+    assert from_value("availability", {"objective": ">= 99% over run", "over": "run"}).over == "run"
     with pytest.raises(ValueError, match="expected one of them"):
-        Availability(objective=">= 99% over recovery", over="run")
+        from_value("availability", {"objective": ">= 99% over recovery", "over": "run"})

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 
 import pytest
+
 from chaoskit.model.verdict import Grade
-from chaoskit.slos.availability import Availability
+from chaoskit.slos import from_value, parse_slo
 from chaoskit.slos.judging import judged
-from chaoskit.slos.latency import Latency
 from tests.histories import Told, kill, window
 
-P95 = Latency(objective="p95 < 300ms")
+P95 = parse_slo("latency p95 < 300ms")
 
 
 def killed_at_10() -> Told:
@@ -47,7 +47,7 @@ def test_failed_requests_are_slower_than_anything() -> None:
 
 def test_a_percentile_takes_enough_requests_to_have_one_above_it() -> None:
     history = killed_at_10().traffic(0, 30, rate=1).history()
-    finding = Latency(objective="p95 < 300ms").judge(history, window("fault", 10, 20))
+    finding = P95.judge(history, window("fault", 10, 20))
     assert finding.grade is Grade.INCONCLUSIVE
     assert finding.because.startswith("too few requests to decide, 20 are needed")
     assert P95.judge(history, window("settle", 20, 25)).grade is Grade.PASS
@@ -56,7 +56,7 @@ def test_a_percentile_takes_enough_requests_to_have_one_above_it() -> None:
 @pytest.mark.parametrize("text", ["< 300ms", "p95 >= 300ms", "p95 < 99%"])
 def test_an_objective_of_another_kind_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="latency is a percentile"):
-        Latency(objective=text)
+        from_value("latency", text)
 
 
 def test_a_million_requests_are_judged_in_a_few_seconds() -> None:
@@ -70,6 +70,6 @@ def test_a_million_requests_are_judged_in_a_few_seconds() -> None:
             getattr(many, name).extend(t + second * 1_000_000_000 for t in getattr(once, name))
     assert len(many) == 1_000_000
     begin = time.process_time()
-    findings = [judged(slo, small) for slo in (Availability(objective=">= 99%"), P95)]
+    findings = [judged(slo, small) for slo in (parse_slo("availability >= 99%"), P95)]
     assert [finding.grade for finding in findings] == [Grade.PASS, Grade.PASS]
     assert time.process_time() - begin < 6  # about 1.5 s on a quiet machine; the limit only catches a slip into rows

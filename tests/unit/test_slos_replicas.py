@@ -11,7 +11,9 @@ SLO = ReplicasRestored()
 
 
 def killed_at_10(**phases: float) -> Told:
-    told = Told().settled_shop().phases(**{"baseline": 1, "inject": 10, "revert": 40, "settle": 40, "ended": 60, **phases})
+    told = (
+        Told().settled_shop().phases(**{"baseline": 1, "inject": 10, "revert": 40, "settle": 40, "ended": 60, **phases})
+    )
     return told.done_and_seen(10, kill("a")).see("pods", 10.02, pod("a", terminating=True)).gone("pods", 11, pod("a"))
 
 
@@ -43,7 +45,10 @@ def test_a_pod_replaced_too_late_fails() -> None:
 
 
 def test_a_pod_never_replaced_fails_once_the_bound_has_passed_and_is_inconclusive_before() -> None:
-    late, early = judged(SLO, killed_at_10().history()), judged(SLO, killed_at_10(revert=12, settle=12, ended=15).history())
+    late, early = (
+        judged(SLO, killed_at_10().history()),
+        judged(SLO, killed_at_10(revert=12, settle=12, ended=15).history()),
+    )
     assert late.grade is Grade.FAIL
     assert "2 of 3 replicas ready for 50 s and not restored" in late.because
     assert early.grade is Grade.INCONCLUSIVE
@@ -70,7 +75,9 @@ def test_the_wanted_number_is_the_watched_one() -> None:
 
 
 def test_a_replacement_by_a_new_replicaset_counts() -> None:
-    told = killed_at_10().see("workloads", 10.1, replicaset("shop-2", uid="rs2")).see("pods", 13, pod("d", owned_by="rs2"))
+    told = (
+        killed_at_10().see("workloads", 10.1, replicaset("shop-2", uid="rs2")).see("pods", 13, pod("d", owned_by="rs2"))
+    )
     assert judged(SLO, told.history()).grade is Grade.PASS
 
 

@@ -1,6 +1,6 @@
 """Logs and exec: bytes between a client and the supervisor of the pod's node. Looks into none of them.
 
-Frames of exec are those of v5.channel.k8s.io and pass through unchanged.
+Frames of exec are those of v5.channel.k8s.io and pass through unchanged, all of them as binary ones.
 Source: kubernetes.io, Access to the API, streaming; k8s.io/kubelet pkg/cri/streaming, restated.
 """
 
@@ -125,8 +125,8 @@ async def _pump(
         async for message in source:
             if message.type is WSMsgType.BINARY:
                 await sink.send_bytes(message.data)
-            elif message.type is WSMsgType.TEXT:
-                await sink.send_str(message.data)
+            elif message.type is WSMsgType.TEXT:  # some clients send input as text
+                await sink.send_bytes(message.data.encode())
 
 
 def _upgrade_required(request: web.BaseRequest) -> ApiError:

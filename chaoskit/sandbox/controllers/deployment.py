@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chaoskit.sandbox.controllers import clock
 from chaoskit.sandbox.controllers import progress as progress_of
-from chaoskit.sandbox.controllers.conditions import conditions_of, find_condition, put_condition
 from chaoskit.sandbox.controllers.loop import Controller, Key, drive, itself
 from chaoskit.sandbox.controllers.ownership import (
     claim,
@@ -21,7 +19,6 @@ from chaoskit.sandbox.controllers.ownership import (
     is_controlled_by,
     owner_reference,
 )
-from chaoskit.sandbox.controllers.pods import is_deleting
 from chaoskit.sandbox.controllers.revision import REVISION, new_annotations, next_revision, size_annotations
 from chaoskit.sandbox.controllers.rollout import (
     Rollout,
@@ -41,6 +38,9 @@ from chaoskit.sandbox.controllers.rollout import (
 )
 from chaoskit.sandbox.controllers.template import HASH_LABEL, is_same_template, template_hash
 from chaoskit.sandbox.events import record
+from chaoskit.sandbox.facts import clock
+from chaoskit.sandbox.facts.conditions import conditions_of, find_condition, put_condition
+from chaoskit.sandbox.facts.pods import is_deleting
 from chaoskit.sandbox.registry import ApiError, Change, Registry, thaw
 from chaoskit.sandbox.settings import ClusterSettings
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from chaoskit.sandbox.controllers.pods import is_deleting, is_finished, is_ready
+from chaoskit.sandbox.facts.pods import is_deleting, is_finished, is_ready
 
 Obj = dict[str, Any]
 MAX_ENDPOINTS = 100

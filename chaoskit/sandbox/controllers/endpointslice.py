@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaoskit.sandbox.controllers import clock
 from chaoskit.sandbox.controllers.endpoints import (
     HEADLESS_LABEL,
     MANAGED_BY_LABEL,
@@ -20,8 +19,9 @@ from chaoskit.sandbox.controllers.endpoints import (
 )
 from chaoskit.sandbox.controllers.loop import Controller, Key, drive, itself
 from chaoskit.sandbox.controllers.ownership import owner_reference
-from chaoskit.sandbox.controllers.pods import is_deleting
-from chaoskit.sandbox.controllers.selection import labels_of, matches_map
+from chaoskit.sandbox.facts import clock
+from chaoskit.sandbox.facts.pods import is_deleting
+from chaoskit.sandbox.facts.selection import labels_of, matches_map
 from chaoskit.sandbox.registry import Change, Registry, thaw
 from chaoskit.sandbox.settings import ClusterSettings
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaoskit.sandbox.controllers.loop import Controller, Key, drive
-from chaoskit.sandbox.controllers.pods import is_deleting
+from chaoskit.sandbox.facts.pods import is_deleting
 from chaoskit.sandbox.kinds import KINDS
 from chaoskit.sandbox.registry import ApiError, Change, Registry, thaw
 from chaoskit.sandbox.settings import ClusterSettings

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ Reconcile = Callable[[Registry, Key], float | None]
 
 FIRST_RETRY_S = 0.005
 LAST_RETRY_S = 10.0
+# A key that takes this long (a thousand pods under one owner, say) rests in proportion, so that the changes it causes itself
+# are settled together and not one by one.
+LONG_S = 0.002
+REST_FACTOR = 2.0
 
 crashes: Counter[str] = Counter()
 
@@ -50,13 +55,22 @@ class WorkQueue:
         self._waiting: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: Counter[Key] = Counter()
+        self._resting: dict[Key, float] = {}
         self._wake = asyncio.Event()
 
     def add(self, key: Key) -> None:
-        if key not in self._waiting:
+        rest_s = self._resting.get(key, 0.0) - time.monotonic() if self._resting else 0.0
+        if rest_s > 0:
+            self.add_after(key, rest_s)
+        elif key not in self._waiting:
+            self._resting.pop(key, None)
             self._waiting.add(key)
             self._ready.append(key)
             self._wake.set()
+
+    def rest(self, key: Key, rest_s: float) -> None:
+        """What is added of this key within `rest_s` seconds waits until they are over, and then counts once."""
+        self._resting[key] = time.monotonic() + rest_s
 
     def add_after(self, key: Key, delay_s: float) -> None:
         """Add the key in `delay_s` seconds, or earlier if an earlier timer is already set."""
@@ -133,6 +147,7 @@ async def _work(controller: Controller, registry: Registry, queue: WorkQueue) ->
 
 
 def _settle(controller: Controller, registry: Registry, queue: WorkQueue, key: Key) -> None:
+    began_s = time.monotonic()
     try:
         again_s = controller.reconcile(registry, key)
     except (ApiError, RetryLater) as refusal:
@@ -146,6 +161,9 @@ def _settle(controller: Controller, registry: Registry, queue: WorkQueue, key: K
         queue.forget(key)
         if again_s is not None:
             queue.add_after(key, again_s)
+    took_s = time.monotonic() - began_s
+    if took_s >= LONG_S:
+        queue.rest(key, took_s * REST_FACTOR)
 
 
 def itself(_registry: Registry, change: Change) -> list[Key]:

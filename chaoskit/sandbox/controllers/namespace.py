@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chaoskit.sandbox.controllers import clock
-from chaoskit.sandbox.controllers.conditions import conditions_of, make_condition, put_condition
 from chaoskit.sandbox.controllers.loop import Controller, Key, drive, itself
-from chaoskit.sandbox.controllers.pods import is_deleting
+from chaoskit.sandbox.facts import clock
+from chaoskit.sandbox.facts.conditions import conditions_of, make_condition, put_condition
+from chaoskit.sandbox.facts.pods import is_deleting
 from chaoskit.sandbox.kinds import KINDS
 from chaoskit.sandbox.registry import ApiError, Change, Registry, thaw
 from chaoskit.sandbox.settings import ClusterSettings

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chaoskit.sandbox.controllers import clock
-from chaoskit.sandbox.controllers.conditions import conditions_of, find_condition
 from chaoskit.sandbox.controllers.loop import Controller, Key, drive, itself
 from chaoskit.sandbox.controllers.node_taints import may_evict, ready_status, wanted_taints, with_taints
-from chaoskit.sandbox.controllers.pods import is_ready
 from chaoskit.sandbox.events import record
+from chaoskit.sandbox.facts import clock
+from chaoskit.sandbox.facts.conditions import conditions_of, find_condition
+from chaoskit.sandbox.facts.pods import is_ready
 from chaoskit.sandbox.registry import ApiError, Change, Registry, thaw
 from chaoskit.sandbox.settings import ClusterSettings, Timings
 

@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from chaoskit.sandbox.controllers.clock import render_time
-from chaoskit.sandbox.controllers.conditions import find_condition
-from chaoskit.sandbox.controllers.selection import labels_of
+from chaoskit.sandbox.facts.clock import render_time
+from chaoskit.sandbox.facts.conditions import find_condition
+from chaoskit.sandbox.facts.selection import labels_of
 
 Obj = dict[str, Any]
 TaintId = tuple[str, str]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaoskit.sandbox.controllers.loop import Key
-from chaoskit.sandbox.controllers.pods import is_deleting
-from chaoskit.sandbox.controllers.selection import labels_of
+from chaoskit.sandbox.facts.pods import is_deleting
+from chaoskit.sandbox.facts.selection import labels_of
 from chaoskit.sandbox.registry import ApiError, Change, Registry
 from chaoskit.sandbox.selectors import selects
 

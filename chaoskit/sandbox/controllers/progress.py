@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaoskit.sandbox.controllers.clock import parse_time, render_time
-from chaoskit.sandbox.controllers.conditions import (
+from chaoskit.sandbox.controllers.rollout import Rollout, name_of, size, surge_and_unavailable, total
+from chaoskit.sandbox.facts.clock import parse_time, render_time
+from chaoskit.sandbox.facts.conditions import (
     conditions_of,
     find_condition,
     make_condition,
     put_condition,
     without,
 )
-from chaoskit.sandbox.controllers.rollout import Rollout, name_of, size, surge_and_unavailable, total
 
 Obj = dict[str, Any]
 NO_DEADLINE = 2**31 - 1

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from chaoskit.sandbox.controllers.clock import parse_time
-from chaoskit.sandbox.controllers.pods import is_active, is_ready, phase, ready_since, restarts
+from chaoskit.sandbox.facts.clock import parse_time
+from chaoskit.sandbox.facts.pods import is_active, is_ready, phase, ready_since, restarts
 
 Obj = dict[str, Any]
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"

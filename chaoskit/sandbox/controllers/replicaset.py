@@ -11,20 +11,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chaoskit.sandbox.controllers import clock
-from chaoskit.sandbox.controllers.conditions import conditions_of, make_condition, put_condition, without
 from chaoskit.sandbox.controllers.loop import Controller, Key, RetryLater, drive, itself
 from chaoskit.sandbox.controllers.ownership import claim, concerned_owners, controller_of, owner_reference
-from chaoskit.sandbox.controllers.pods import available_in, is_active, is_deleting, is_ready, is_terminating
 from chaoskit.sandbox.controllers.ranking import first_to_go
-from chaoskit.sandbox.controllers.selection import labels_of
 from chaoskit.sandbox.events import record
+from chaoskit.sandbox.facts import clock
+from chaoskit.sandbox.facts.conditions import conditions_of, make_condition, put_condition, without
+from chaoskit.sandbox.facts.pods import available_in, is_active, is_deleting, is_ready, is_terminating
+from chaoskit.sandbox.facts.selection import labels_of
 from chaoskit.sandbox.registry import ApiError, Change, Registry, thaw
 from chaoskit.sandbox.settings import ClusterSettings
 
 Obj = dict[str, Any]
 ACTOR = "replicaset-controller"
-BURST = 500
+# Upstream makes up to 500 pods in one go. Here a go holds up the whole API server, and the next one comes with the first new pod.
+BURST = 100
 
 
 def reconcile(registry: Registry, key: Key) -> float | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chaoskit.sandbox.controllers.pods import is_deleting, phase
+from chaoskit.sandbox.facts.pods import is_deleting, phase
 
 Obj = dict[str, Any]
 DESIRED = "deployment.kubernetes.io/desired-replicas"

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from chaoskit.sandbox.controllers.loop import Controller, Key, drive, key_of
-from chaoskit.sandbox.controllers.pods import is_deleting, is_finished
 from chaoskit.sandbox.events import record
+from chaoskit.sandbox.facts.pods import is_deleting, is_finished
 from chaoskit.sandbox.placement.taints import stay_s, taints_of
 from chaoskit.sandbox.registry import ApiError, Change, Registry
 from chaoskit.sandbox.settings import ClusterSettings

@@ -7,6 +7,7 @@ judged by the end of the *previous* dead instance, so that the first restarts af
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -128,7 +129,8 @@ class Container:
             killed = await self._live(await pull(self.place, lambda: self.spec, self._show))
             assert isinstance(self.state, Terminated)
             over = self.state
-            if not self._restartable(over.exit_code):
+            # What a probe had killed is restarted whatever its exit code, unless nothing ever is.
+            if not self._restartable(over.exit_code or int(killed)):
                 self._publisher.release(self)
                 self._touch()
                 return
@@ -204,8 +206,7 @@ class Container:
         """A started instance; None when its command could not be executed, which counts as an exit with 128."""
         instance = instances.new_id()
         setting = await self._configured(instance)
-        log = Log(self.place.folder / self.name / f"{self.restarts}.log")
-        self.logs = [*self.logs[-1:], log]
+        log = self._next_log()
         self.place.event("Normal", "Created", "Container created", self._path)
         self._results = {}
         try:
@@ -223,6 +224,16 @@ class Container:
         asyncio.get_running_loop().call_later(_SEEN_RUNNING_S, self.on_unready)
         return self.live
 
+    def _next_log(self) -> Log:
+        """A log for the next instance. Only the one before is kept, and of that only the log."""
+        for old in self.logs[:-1]:
+            old.path.unlink(missing_ok=True)
+        folder = self.place.folder / self.name
+        shutil.rmtree(folder / str(self.restarts - 1), ignore_errors=True)
+        log = Log(folder / f"{self.restarts}.log")
+        self.logs = [*self.logs[-1:], log]
+        return log
+
     def _unstartable(self, instance: str, log: Log, why: str) -> None:
         message = f'failed to start container "{self.name}": {why}'
         self.place.event("Warning", "Failed", f"Error: {message}", self._path)
@@ -239,7 +250,7 @@ class Container:
             except ApiFailure:
                 await asyncio.sleep(_API_RETRY_S)
                 continue
-            except (ConfigError, MountError) as error:
+            except (ConfigError, MountError, OSError) as error:
                 self.place.event("Warning", "Failed", f"Error: {error}", self._path)
                 await self._show(Waiting("CreateContainerConfigError", str(error)))
             await self.place.host.objects.changed(_CONFIG_RETRY_S)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from collections.abc import Mapping
@@ -144,10 +143,11 @@ class Place:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.volumes.mkdir(parents=True, mode=0o700)
 
-    async def leave(self) -> None:
+    def leave(self) -> None:
         """Give the address back and remove the folder."""
+        # Not in a thread: this process forks, and must do so with one thread only.
         self.host.addresses.release(self.ip)
-        await asyncio.get_running_loop().run_in_executor(None, lambda: shutil.rmtree(self.folder, ignore_errors=True))
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def instance_marks(place: Place, instance: str) -> Mapping[str, str]:

@@ -81,9 +81,16 @@ class PodWorker:
         self.place.pod = self.publisher.pod
         if _asks_anew(before, self.place.pod):
             self._touched.set()
+            self._replace_images(before["spec"])
         if "deletionTimestamp" in pod["metadata"]:
             self._end(float(pod["metadata"].get("deletionGracePeriodSeconds", self.place.grace_s)))
         self.publisher.dirty()
+
+    def _replace_images(self, before: Obj) -> None:
+        old = {each["name"]: each["image"] for each in before["containers"]}
+        for each in self.mains:
+            if each.spec["image"] != old.get(each.name):
+                each.kill(f"Container {each.name} definition changed, will be restarted")
 
     def vanish(self) -> None:
         """The object is gone: the processes get a forced end."""
@@ -111,7 +118,7 @@ class PodWorker:
         finally:
             await _cancel(self._tasks)
             await sweep(self.place.marks)
-            await self.place.leave()
+            self.place.leave()
 
     async def _until_ending(self) -> None:
         if _is_over(self.place.pod):

@@ -100,7 +100,6 @@ class Registration:
         self._settings = settings
         self._name = name
         self._index = index
-        self._leased = False
 
     async def register(self) -> None:
         """Create the Node unless it is there, and report it Ready. Asks again until the API server answers."""
@@ -151,13 +150,12 @@ class Registration:
 
     async def _renew(self) -> None:
         times = {"renewTime": micro_stamp(time.time())}
-        if self._leased:
-            try:
-                await self._client.merge(f"{_LEASES}/{self._name}", {"spec": times})
-                return
-            except ApiFailure as failure:
-                if failure.code != 404:
-                    raise
+        try:
+            await self._client.merge(f"{_LEASES}/{self._name}", {"spec": times})
+            return
+        except ApiFailure as failure:
+            if failure.code != 404:
+                raise
         spec = {"holderIdentity": self._name, "leaseDurationSeconds": 40, "acquireTime": times["renewTime"], **times}
         lease = {
             "apiVersion": "coordination.k8s.io/v1",
@@ -165,9 +163,4 @@ class Registration:
             "metadata": {"name": self._name},
             "spec": spec,
         }
-        try:
-            await self._client.create(_LEASES, lease)
-        except ApiFailure as failure:
-            if failure.code != 409:
-                raise
-        self._leased = True
+        await self._client.create(_LEASES, lease)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 from chaoskit.sandbox.node.states import Running, State, Terminated, Waiting, render_state, stamp
@@ -51,30 +51,33 @@ def render_status(facts: Facts, pod: Obj) -> Obj:
     """PodStatus, with lastTransitionTimes and the conditions of others taken over from the pod's present status."""
     current = pod.get("status") or {}
     phase = find_phase(facts, pod["spec"].get("restartPolicy", "Always"))
+    facts = replace(facts, terminal=facts.terminal or phase in ("Succeeded", "Failed"))
+    lost = facts.terminal and not _unfinished(facts)
     status: Obj = {
         "phase": phase,
         "hostIP": facts.host_ip,
         "hostIPs": [{"ip": facts.host_ip}],
         "startTime": current.get("startTime") or stamp(facts.started_at),
         "conditions": _conditions(facts, pod, phase),
-        "containerStatuses": [_container(each, facts.terminal) for each in facts.containers],
+        "containerStatuses": [_container(each, lost) for each in facts.containers],
     }
     if "generation" in pod["metadata"]:
         status["observedGeneration"] = pod["metadata"]["generation"]
     if facts.inits:
-        status["initContainerStatuses"] = [_container(each, facts.terminal) for each in facts.inits]
+        status["initContainerStatuses"] = [_container(each, lost) for each in facts.inits]
     if facts.networked:
         status |= {"podIP": facts.ip, "podIPs": [{"ip": facts.ip}]}
     return status
 
 
-def _container(each: Shown, terminal: bool) -> Obj:
-    state = _final(each.state) if terminal else each.state
+def _container(each: Shown, lost: bool) -> Obj:
+    """Of a pod that is over and had been initialized, a container that is not terminated is lost."""
+    state = _final(each.state) if lost else each.state
     body: Obj = {
         "name": each.name,
         "image": each.spec["image"],
         "imageID": each.image_id,
-        "ready": each.ready and not (terminal and isinstance(each.state, Running)),
+        "ready": each.ready and not (lost and isinstance(each.state, Running)),
         "started": each.started,
         "restartCount": each.restarts,
         "state": render_state(state),

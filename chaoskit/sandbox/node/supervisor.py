@@ -6,12 +6,12 @@ import asyncio
 import logging
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
 from chaoskit.sandbox.node import images
 from chaoskit.sandbox.node.addresses import Addresses
-from chaoskit.sandbox.node.client import Change, Client, Listed
+from chaoskit.sandbox.node.client import ApiFailure, Change, Client, Listed
 from chaoskit.sandbox.node.doors import Doors
 from chaoskit.sandbox.node.events import Recorder
 from chaoskit.sandbox.node.host import Host
@@ -24,6 +24,7 @@ from chaoskit.sandbox.settings import ClusterSettings
 
 Obj: TypeAlias = dict[str, Any]
 _log = logging.getLogger(__name__)
+_MOST_PODS = 110
 
 
 async def serve(settings: ClusterSettings, name: str, index: int) -> None:
@@ -58,6 +59,7 @@ async def _host(settings: ClusterSettings, name: str, index: int) -> AsyncIterat
         stack.push_async_callback(objects.close)
         addresses, recorder = Addresses(settings, index), Recorder(client, name)
         host = Host(settings, name, index, client, recorder, objects, reaper, logs, addresses, folder)
+        sweep_now(host.marks)  # what an earlier life of this node may have left
         try:
             yield host
         finally:
@@ -72,6 +74,7 @@ class Supervisor:
         self._host = host
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._rejections: set[asyncio.Task[None]] = set()
 
     def find(self, namespace: str, name: str) -> PodWorker | None:
         """The worker of the pod of that name; of two, the later: the earlier is on its way out."""
@@ -107,9 +110,28 @@ class Supervisor:
         if uid in self._workers:
             self._workers[uid].update(pod)
             return
+        if len(self._workers) >= _MOST_PODS:
+            self._reject(pod)
+            return
         worker = self._workers[uid] = PodWorker(self._host, pod)
         task = self._tasks[uid] = asyncio.create_task(worker.run())
         task.add_done_callback(lambda ended: self._forget(uid, ended))
+
+    def _reject(self, pod: Obj) -> None:
+        """Bound here past the scheduler to a node that is full (kubernetes.io: Node-pressure, OutOfpods)."""
+        if (pod.get("status") or {}).get("phase") == "Failed":
+            return
+        message = f"Pod was rejected: Node didn't have enough resource: pods, requested: 1, used: {_MOST_PODS}, capacity: {_MOST_PODS}"
+        self._host.recorder.pod(pod, "Warning", "OutOfpods", message)
+        path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}/status"
+        status = {"phase": "Failed", "reason": "OutOfpods", "message": message}
+        task = asyncio.create_task(self._say(path, status))
+        self._rejections.add(task)
+        task.add_done_callback(self._rejections.discard)
+
+    async def _say(self, path: str, status: Obj) -> None:
+        with suppress(ApiFailure):
+            await self._host.client.merge(path, {"status": status})
 
     def _forget(self, uid: str, ended: asyncio.Task[None]) -> None:
         self._workers.pop(uid, None)

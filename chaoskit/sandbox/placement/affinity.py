@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from chaoskit.sandbox.controllers.pods import is_deleting
-from chaoskit.sandbox.controllers.selection import labels_of, matches_requirement
+from chaoskit.sandbox.facts.pods import is_deleting
+from chaoskit.sandbox.facts.selection import labels_of, matches_requirement
 from chaoskit.sandbox.placement.ledger import Room
 from chaoskit.sandbox.selectors import selects
 

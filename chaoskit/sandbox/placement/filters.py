@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chaoskit.sandbox.controllers.selection import labels_of
+from chaoskit.sandbox.facts.selection import labels_of
 from chaoskit.sandbox.placement.affinity import (
     domains_of,
     matches_node,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaoskit.sandbox.controllers.pods import is_finished
+from chaoskit.sandbox.facts.pods import is_deleting, is_finished
 from chaoskit.sandbox.placement.resources import (
     Amounts,
     add,
@@ -22,13 +23,17 @@ Obj = dict[str, Any]
 
 @dataclass(slots=True)
 class Room:
-    """One node with its pods by uid, the sums of what they ask for, and what the node offers."""
+    """One node with its pods by uid, the sums of what they ask for, and what the node offers.
+
+    `siblings` counts its pods that are not being deleted, by the uid of their controller.
+    """
 
     node: Obj
     allocatable: Amounts
     pods: dict[str, Obj] = field(default_factory=dict)
     used: Amounts = field(default_factory=dict)
     assumed: Amounts = field(default_factory=dict)
+    siblings: Counter[str] = field(default_factory=Counter)
 
     @property
     def name(self) -> str:
@@ -94,10 +99,22 @@ class Ledger:
             self._homeless.get(home, {}).pop(uid, None)
             return
         before = room.pods.pop(uid)
+        room.siblings.subtract(_counted(before))
         room.used = subtract(room.used, requests_of(before))
         room.assumed = subtract(room.assumed, assumed_requests_of(before))
 
     def _enter(self, room: Room, pod: Obj) -> None:
         room.pods[pod["metadata"]["uid"]] = pod
+        room.siblings.update(_counted(pod))
         room.used = add(room.used, requests_of(pod))
         room.assumed = add(room.assumed, assumed_requests_of(pod))
+
+
+def controller_uid(pod: Mapping[str, Any]) -> str | None:
+    references = pod["metadata"].get("ownerReferences") or ()
+    return next((str(each["uid"]) for each in references if each.get("controller")), None)
+
+
+def _counted(pod: Obj) -> list[str]:
+    uid = controller_uid(pod)
+    return [] if uid is None or is_deleting(pod) else [uid]

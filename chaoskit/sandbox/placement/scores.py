@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from chaoskit.sandbox.controllers.pods import is_deleting
 from chaoskit.sandbox.placement.affinity import preference, spread_constraints, spread_counts
-from chaoskit.sandbox.placement.ledger import Room
+from chaoskit.sandbox.placement.ledger import Room, controller_uid
 from chaoskit.sandbox.placement.resources import assumed_requests_of
 from chaoskit.sandbox.placement.taints import taints_of, tolerates, tolerations_of
 
@@ -49,7 +48,7 @@ def _spreading(pod: Obj, rooms: Sequence[Room]) -> list[tuple[str, int, Counter[
     declared = spread_constraints(pod, "ScheduleAnyway")
     if declared or pod["spec"].get("topologySpreadConstraints"):
         return [(each["topologyKey"], int(each["maxSkew"]), spread_counts(each, pod, rooms)) for each in declared]
-    uid = _controller_uid(pod)
+    uid = controller_uid(pod)
     return [] if uid is None else [(key, skew, _siblings(uid, key, rooms)) for key, skew in DEFAULT_SPREAD]
 
 
@@ -57,15 +56,8 @@ def _siblings(uid: str, key: str, rooms: Sequence[Room]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for room in rooms:
         if key in room.labels:
-            counts[room.labels[key]] += sum(
-                _controller_uid(other) == uid and not is_deleting(other) for other in room.pods.values()
-            )
+            counts[room.labels[key]] += room.siblings[uid]
     return counts
-
-
-def _controller_uid(pod: Mapping[str, Any]) -> str | None:
-    references = pod["metadata"].get("ownerReferences") or ()
-    return next((str(each["uid"]) for each in references if each.get("controller")), None)
 
 
 def roomy(pod: Obj, fitting: Sequence[Room]) -> Scores:

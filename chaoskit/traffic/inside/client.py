@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import itertools
 import os
-from collections import deque
 from collections.abc import Mapping
 from time import monotonic_ns
 from typing import Any, NamedTuple, TypeAlias
@@ -25,7 +25,7 @@ from chaoskit.traffic.plan import TrafficPlan
 RESOLVE_EVERY_S = 5.0
 """How long an address found for a name is used."""
 KEPT_AT_MOST = 12
-"""Connections kept for `reuse`: as many clients. They take turns, so that with a few backends each of them holds some."""
+"""Connections kept for `reuse`, as by so many clients. They take turns, so that a few backends all hold some."""
 _HEAD_LIMIT = 65_536
 _CHUNK = 65_536
 
@@ -55,9 +55,7 @@ class Client:
         self._bodiless = plan.method == "HEAD"
         self._wanted = [b"\r\n%s:" % plan.identity.get(who, "").lower().encode() for who in ("pod", "version", "node")]
         self._names = _Names(plan.url, first=process)
-        self._kept: deque[_Connection] = deque()
-        self._keep_at_most = _kept_connections(plan)
-        self._open = 0  # connections of policy reuse, busy ones included
+        self._places = itertools.cycle([_Place(lasting=True) for _ in range(_kept_connections(plan))])
 
     def resolve(self) -> None:
         """Look the host up now. Raises OSError when it has no address."""
@@ -65,16 +63,26 @@ class Client:
 
     def request(self, policy: str, deadline_ns: int) -> Answer:
         """Send the request on a connection of that policy and wait for its end, at most until the deadline."""
-        try:
-            connection = self._kept_connection(deadline_ns) if policy == "reuse" else self._connect(deadline_ns)
-        except Failed as failure:
-            return Answer(0, str(failure))
-        answer, reusable = self._exchange(connection, self._messages[policy])
-        if policy == "reuse":
-            self._give_back(connection, reusable)
-        else:
-            connection.close()
+        place = next(self._places) if policy == "reuse" else _Place()
+        if place.busy:
+            place = _Place()  # an extra connection rather than the next place: what is slow is not passed over
+        place.busy = True
+        answer, reusable = self._request_on(place, self._messages[policy], deadline_ns)
+        place.busy = False
+        if not (reusable and place.lasting):
+            place.clear()
         return answer
+
+    def _request_on(self, place: _Place, message: bytes, deadline_ns: int) -> tuple[Answer, bool]:
+        if place.connection is not None and not place.connection.is_open():
+            place.clear()
+        if place.connection is None:
+            try:
+                place.connection = _connect(self._names.address(), deadline_ns)
+            except OSError as error:
+                return Answer(0, _named(error, "connect")), False
+        place.connection.deadline_ns = deadline_ns
+        return self._exchange(place.connection, message)
 
     def _exchange(self, connection: _Connection, message: bytes) -> tuple[Answer, bool]:
         connection.uses += 1
@@ -94,33 +102,21 @@ class Client:
         pod, version, node = (_value(head, lower, name).decode("latin-1") for name in self._wanted)
         return pod, version, node
 
-    def _kept_connection(self, deadline_ns: int) -> _Connection:
-        """The connection that rested longest, once there are enough; else a new one."""
-        while self._kept and self._open >= self._keep_at_most:
-            connection = self._kept.popleft()
-            if connection.is_open():
-                connection.deadline_ns = deadline_ns
-                return connection
-            self._discard(connection)
-        connection = self._connect(deadline_ns)
-        self._open += 1
-        return connection
 
-    def _give_back(self, connection: _Connection, reusable: bool) -> None:
-        if reusable and self._open <= self._keep_at_most:
-            self._kept.append(connection)
-        else:
-            self._discard(connection)
+class _Place:
+    """Where a connection is while it is used and, if the place is lasting, afterwards."""
 
-    def _discard(self, connection: _Connection) -> None:
-        self._open -= 1
-        connection.close()
+    __slots__ = ("busy", "connection", "lasting")
 
-    def _connect(self, deadline_ns: int) -> _Connection:
-        try:
-            return _connect(self._names.address(), deadline_ns)
-        except OSError as error:
-            raise Failed(_named(error, "connect")) from None
+    def __init__(self, lasting: bool = False) -> None:
+        self.lasting = lasting
+        self.busy = False
+        self.connection: _Connection | None = None
+
+    def clear(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
 
 
 class _Names:
@@ -344,7 +340,7 @@ def _kept_connections(plan: TrafficPlan) -> int:
 def _message(plan: TrafficPlan, policy: str) -> bytes:
     """The request as bytes; the plan's own headers come last and replace ours."""
     headers = {
-        "Host": urlsplit(plan.url).netloc.rpartition("@")[2],
+        "Host": urlsplit(plan.url).netloc,
         "User-Agent": "chaoskit",
         "Accept": "*/*",
     }
@@ -354,5 +350,6 @@ def _message(plan: TrafficPlan, policy: str) -> bytes:
     headers = {name: value for name, value in headers.items() if name.lower() not in replaced} | dict(plan.headers)
     headers = {name: value for name, value in headers.items() if name.lower() != "connection"}
     headers["Connection"] = "close" if policy == "fresh" else "keep-alive"
-    lines = [f"{plan.method} {plan.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    path = urlsplit(plan.url).path.rstrip("/") + plan.path
+    lines = [f"{plan.method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode()

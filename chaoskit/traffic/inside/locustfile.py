@@ -20,7 +20,14 @@ import urllib3
 from locust import argument_parser, clients
 from locust.contrib import fasthttp
 from locust.env import Environment
-from locust.exception import CatchResponseError, ResponseError
+from locust.exception import (
+    CatchResponseError,
+    InterruptTaskSet,
+    RescheduleTask,
+    RescheduleTaskImmediately,
+    ResponseError,
+    StopUser,
+)
 from locust.util.load_locustfile import load_locustfile
 
 from chaoskit.traffic.inside.recorder import Recorder
@@ -36,6 +43,8 @@ _SESSIONS = (
     (clients.HttpSession, clients.ResponseContextManager),
     (fasthttp.FastHttpSession, fasthttp.ResponseContextManager),
 )
+_NO_FAULT = (gevent.GreenletExit, StopUser, RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet)
+"""How a task is left without a complaint about the response."""
 _SETTINGS = (
     "pool_manager",
     "client_pool",
@@ -227,13 +236,14 @@ def _watch_blocks(block: Any, traffic: Traffic) -> None:
         left_out = self._manual_result is None and value is not None and not isinstance(value, ResponseError)
         handled = leave(self, kind, value, trace)
         if left_out and self._request_event is traffic.request_event:
-            fault = None if isinstance(value, gevent.GreenletExit) else ResponseError(repr(value))
+            fault = None if isinstance(value, _NO_FAULT) else ResponseError(repr(value))
             traffic.record(**{**self.request_meta, "exception": getattr(self, "error", None) or fault})
         return handled
 
     block.__exit__ = watched
 
 
+_BAD_STATUS = (requests.exceptions.HTTPError, fasthttp.LocustBadStatusCode)
 _CLASSES: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectionRefusedError, "refused.connect"),
     (http.client.RemoteDisconnected, "closed.request"),  # also a ConnectionResetError, whatever really happened
@@ -255,7 +265,7 @@ def _named(exception: BaseException, status: int) -> str:
             return name
     if isinstance(exception, CatchResponseError | ResponseError):
         return "failed.check"
-    return "" if status else "failed.request"
+    return "" if status and isinstance(exception, _BAD_STATUS) else "failed.request"
 
 
 def _causes(exception: BaseException | None) -> list[BaseException]:

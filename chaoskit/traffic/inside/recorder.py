@@ -59,13 +59,14 @@ class Recorder:
         self.flush()
         late, self._late_ns = sorted(self._late_ns), []
         stall_ns, self._stall_ns = self._stall_ns, 0
+        sent = max(self.sent, self.completed)  # a user's own kind of client reports only what has ended
         return {
             "t_ns": monotonic_ns(),
-            "planned": self.planned,
-            "sent": self.sent,
+            "planned": max(self.planned, sent + self.dropped),
+            "sent": sent,
             "completed": self.completed,
             "dropped": self.dropped,
-            "in_flight": self.sent - self.completed,
+            "in_flight": sent - self.completed,
             "late_p50_ms": _quantile_ms(late, 0.50),
             "late_p99_ms": _quantile_ms(late, 0.99),
             "late_max_ms": _quantile_ms(late, 1.0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chaoskit.sandbox.controllers.clock import render_time
+from chaoskit.sandbox.facts.clock import render_time
 
 Obj = dict[str, Any]
 

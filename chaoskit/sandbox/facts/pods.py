@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chaoskit.sandbox.controllers.clock import parse_time
-from chaoskit.sandbox.controllers.conditions import condition_is, find_condition
+from chaoskit.sandbox.facts.clock import parse_time
+from chaoskit.sandbox.facts.conditions import condition_is, find_condition
 
 Obj = dict[str, Any]
 
