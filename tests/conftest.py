@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def namespace(kubeconfig: Access) -> Iterator[str]:
 
     name = f"test-{secrets.token_hex(4)}"
     with kubeconfig.api_client() as api_client:
-        core = client.CoreV1Api(api_client)
+        core: Any = client.CoreV1Api(api_client)
         core.create_namespace({"metadata": {"name": name}})
         try:
             yield name

@@ -93,24 +93,10 @@ def read_access(context: str | None, kubeconfig: Path | None) -> Access:
     plugin fails. Blocks: plugins are processes, and the official package takes half a second to import.
     """
     paths = str(kubeconfig) if kubeconfig is not None else os.environ.get("KUBECONFIG") or "~/.kube/config"
-    known = _contexts(paths)
-    if context is None:
-        raise UsageError(
-            f"name the cluster with --context; {_known(known, paths)}. The current context is never used by accident."
-        )
-    if context not in known:
-        near = difflib.get_close_matches(context, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"context {context!r} does not exist{hint} {_known(known, paths).capitalize()}")
-
-    if known[context].get("as"):
-        # The official loader passes over it, and we would act with more rights than were meant.
-        raise UsageError(
-            f"context {context!r} impersonates {known[context]['as']!r}, which is not supported; use credentials of their own"
-        )
+    chosen = _chosen(context, _contexts(paths), paths)
 
     def load(folder: str) -> Any:
-        return _configuration(paths, context, folder)
+        return _configuration(paths, chosen, folder)
 
     def reload() -> Any:
         with tempfile.TemporaryDirectory(prefix="chaoskit-") as folder:
@@ -118,17 +104,26 @@ def read_access(context: str | None, kubeconfig: Path | None) -> Access:
 
     # The loader writes keys that stand in the kubeconfig into files, which a killed process would leave behind: read them and remove them at once.
     with tempfile.TemporaryDirectory(prefix="chaoskit-") as folder:
-        configuration = load(folder)
-        verify = _ssl_context(configuration)
-    return Access(
-        configuration.host,
-        context,
-        verify,
-        configuration.tls_server_name,
-        configuration.proxy,
-        load,
-        Credentials(configuration, reload),
-    )
+        found = load(folder)
+        verify = _ssl_context(found)
+    return Access(found.host, chosen, verify, found.tls_server_name, found.proxy, load, Credentials(found, reload))
+
+
+def _chosen(context: str | None, known: Mapping[str, Mapping[str, Any]], paths: str) -> str:
+    if context is None:
+        raise UsageError(
+            f"name the cluster with --context; {_known(known, paths)}. The current context is never used by accident."
+        )
+    if context not in known:
+        near = difflib.get_close_matches(context, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise UsageError(f"context {context!r} does not exist{hint} {_known(known, paths).capitalize()}")
+    if known[context].get("as"):
+        # The official loader passes over it, and we would act with more rights than were meant.
+        raise UsageError(
+            f"context {context!r} impersonates {known[context]['as']!r}, which is not supported; use credentials of their own"
+        )
+    return context
 
 
 def _known(contexts: Iterable[str], paths: str) -> str:

@@ -38,14 +38,16 @@ class Ended:
 async def executed(access: Access, op: Exec) -> Ended:
     """Run it and wait for its end. Raises ClusterError when it was refused, AnswerLost when how it ended is not known."""
     try:
-        async with asyncio.timeout(CONNECT_S + EXEC_S + 1):
-            return await in_thread(lambda: _run(access, op))
+        # The official client sets its websocket no time limit: whoever waits must.
+        async with asyncio.timeout(CONNECT_S):
+            socket = await in_thread(lambda: _connected(access, op))
+        async with asyncio.timeout(EXEC_S + 1):
+            return await in_thread(lambda: _ended(socket, op))
     except TimeoutError as error:
-        raise AnswerLost(f"{op.argv[0]} in {op.ref}: no word of how it ended") from error
+        raise AnswerLost(f"{op.argv[0]} in {op.ref}: no word of whether and how it ended") from error
 
 
-def _run(access: Access, op: Exec) -> Ended:
-    socket = _connected(access, op)
+def _ended(socket: Any, op: Exec) -> Ended:
     try:
         socket.run_forever(timeout=EXEC_S)
         if socket.is_open():
@@ -57,15 +59,12 @@ def _run(access: Access, op: Exec) -> Ended:
 
 def _connected(access: Access, op: Exec) -> Any:
     """The websocket. One ApiClient for each call: the official stream() exchanges a method of its client while it connects."""
-    import websocket
     from kubernetes.client import ApiClient, CoreV1Api
     from kubernetes.client.exceptions import ApiException
     from kubernetes.stream import stream
 
     if access.load is None:
         raise ClusterError(f"{op.ref}: this access has no kubeconfig to run commands with")
-    # The official client gives its websocket no time limit of its own; nobody else in this process uses that library.
-    websocket.setdefaulttimeout(CONNECT_S)
     connect = partial(
         stream, container=op.container, command=list(op.argv), stdin=False, stdout=True, stderr=True, tty=False
     )

@@ -14,6 +14,10 @@ from chaoskit.model.resource import Json, Obj, Ref, ref_of, resource_of
 from chaoskit.model.seams import Reply, View
 
 LOOK_S = 0.1
+
+LEAVING_S = 120.0
+"""How long a namespace of that name that is being deleted, say by the run before this one, may take to be gone, in seconds."""
+
 _ORDER = ("Namespace", "ServiceAccount", "ConfigMap", "Secret", "PodDisruptionBudget", "Service")
 
 
@@ -77,7 +81,7 @@ def _placed(manifest: Obj, namespace: str) -> Obj:
 async def _created(cluster: Door, manifest: Obj, mark: str) -> tuple[Ref, bool]:
     """The pinned object, and whether it was created here."""
     name = Ref(manifest["kind"], manifest["metadata"]["name"], manifest["metadata"].get("namespace", ""))
-    if name.kind == "Namespace" and (there := await cluster.find(name)) is not None:
+    if name.kind == "Namespace" and (there := await _staying(cluster, name)) is not None:
         return ref_of(there, name.kind), mark_of(there) == mark
     op = Create(name, manifest)
     try:
@@ -91,6 +95,18 @@ async def _created(cluster: Door, manifest: Obj, mark: str) -> tuple[Ref, bool]:
     if reply.status != 409:
         raise CouldNotRun(f"setting up {name} was refused ({reply.status}): {reply.body.get('message', '')}")
     return await _as_it_is(cluster, name, manifest), False
+
+
+async def _staying(cluster: View, name: Ref) -> Obj | None:
+    """The live namespace, or None where there is none. One that is being deleted takes nothing new (403) and is waited out."""
+    give_up = asyncio.get_running_loop().time() + LEAVING_S
+    while (there := await cluster.find(name)) is not None and there["metadata"].get("deletionTimestamp"):
+        if asyncio.get_running_loop().time() >= give_up:
+            raise CouldNotRun(
+                f"{name} is still being deleted after {LEAVING_S:g} s; see its status.conditions, or use another namespace"
+            )
+        await asyncio.sleep(LOOK_S)
+    return there
 
 
 async def _as_it_is(cluster: Door, name: Ref, manifest: Obj) -> Ref:

@@ -14,7 +14,7 @@ from chaoskit.model.verdict import Finding, Grade, Verdict, deciding
 from chaoskit.reports import chart, moments, series
 from chaoskit.reports.json import result_to_json
 from chaoskit.reports.series import Axis, Line
-from chaoskit.reports.words import SIGNS, began, bound_untold, headline, interval, limit, measured
+from chaoskit.reports.words import MEANING, SIGNS, began, bound_untold, interval, limit, measured
 
 _ASSETS = Path(__file__).parent / "assets"
 
@@ -78,7 +78,7 @@ def _band(verdict: Verdict, name: str) -> str:
     shown = "".join(f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in cells if value)
     return (
         f'<header class="{verdict.grade.name.lower()}"><p class="grade"><span aria-hidden="true">{SIGNS[verdict.grade]}</span> '
-        f"{verdict.grade.name}</p><div><h1>{escape(name)}</h1><p>{escape(headline(verdict))}</p></div><dl>{shown}</dl></header>"
+        f"{verdict.grade.name}</p><div><h1>{escape(name)}</h1><p>{escape(MEANING[verdict.grade])}</p></div><dl>{shown}</dl></header>"
     )
 
 

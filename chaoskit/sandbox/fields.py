@@ -10,6 +10,7 @@ BOOL: Final = "boolean"
 PORT: Final = "port"
 QUANTITY: Final = "quantity"
 STRINGS: Final = "strings"
+QUANTITIES: Final = "quantities"
 ANY: Final = "any"
 UNHONOURED: Final = "unhonoured"
 
@@ -81,7 +82,6 @@ _PROBE: Final = _ACTIONS | {
     "terminationGracePeriodSeconds": INT,
 }
 _HOOK: Final = _ACTIONS | {"sleep": {"seconds": INT}}
-_AMOUNTS: Final = ANY
 _CONTAINER: Final[dict[str, Form]] = {
     "name": STRING,
     "image": STRING,
@@ -91,7 +91,7 @@ _CONTAINER: Final[dict[str, Form]] = {
     "ports": [{"name": STRING, "containerPort": INT, "protocol": STRING, "hostPort": UNHONOURED, "hostIP": UNHONOURED}],
     "env": [_ENV],
     "envFrom": [_ENV_FROM],
-    "resources": {"limits": _AMOUNTS, "requests": _AMOUNTS, "claims": UNHONOURED},
+    "resources": {"limits": QUANTITIES, "requests": QUANTITIES, "claims": UNHONOURED},
     "volumeMounts": [
         {
             "name": STRING,
@@ -276,14 +276,24 @@ _ENDPOINT: Final = {
     "hints": ANY,
     "deprecatedTopology": ANY,
 }
+_ENDPOINT_PORT: Final = {"name": STRING, "port": INT, "protocol": STRING, "appProtocol": STRING}
+_LEASE: Final = {
+    "holderIdentity": STRING,
+    "leaseDurationSeconds": INT,
+    "acquireTime": STRING,
+    "renewTime": STRING,
+    "leaseTransitions": INT,
+    "strategy": STRING,
+    "preferredHolder": STRING,
+}
 
 KINDS_FIELDS: Final[dict[str, dict[str, Form]]] = {
     "namespaces": _TOP | {"spec": {"finalizers": [STRING]}},
     "nodes": _TOP | {"spec": _NODE},
-    "leases": _TOP | {"spec": ANY},
+    "leases": _TOP | {"spec": _LEASE},
     "pods": _TOP | {"spec": POD_SPEC},
     "services": _TOP | {"spec": _SERVICE},
-    "endpointslices": _TOP | {"addressType": STRING, "endpoints": [_ENDPOINT], "ports": ANY},
+    "endpointslices": _TOP | {"addressType": STRING, "endpoints": [_ENDPOINT], "ports": [_ENDPOINT_PORT]},
     "configmaps": _TOP | {"data": STRINGS, "binaryData": STRINGS, "immutable": BOOL},
     "secrets": _TOP | {"data": STRINGS, "stringData": STRINGS, "type": STRING, "immutable": BOOL},
     "events": _TOP

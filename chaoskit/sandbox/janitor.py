@@ -6,6 +6,7 @@ Works from the outside, by /proc, so that it needs no cooperation of what it end
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -16,12 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from chaoskit.sandbox import kubeconfig
 from chaoskit.sandbox.settings import MARK
 
 _PREFIX: Final = "chaoskit-sandbox"
 _PATIENCE_S: Final = 5.0
 _LOOK_AGAIN_S: Final = 0.005
 LOCK: Final = "lock"
+_TRACES: Final = "traces.json"
 
 
 def state_dir(cluster: str) -> Path:
@@ -59,10 +62,34 @@ def kill_marked(cluster: str) -> list[int]:
     return left
 
 
+def note_traces(folder: Path, server: str, *, record: str | None, merged_into: str | None) -> None:
+    """Write down what the cluster leaves outside its folder, for whoever ends it."""
+    traces = {"server": server, "record": record, "merged_into": merged_into}
+    (folder / _TRACES).write_text(json.dumps(traces))
+
+
 def end(cluster: str, folder: Path) -> None:
-    """End a cluster: its processes first, then its folder."""
+    """End a cluster: its processes, its traces elsewhere, and last its folder, so that a sweep can finish what we do not."""
     kill_marked(cluster)
+    _remove_traces(cluster, folder / _TRACES)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_traces(cluster: str, noted: Path) -> None:
+    try:
+        traces = json.loads(noted.read_text())
+    except (OSError, ValueError):
+        return
+    if traces["merged_into"] is not None:
+        kubeconfig.remove(Path(traces["merged_into"]), traces["server"])
+    if traces["record"] is not None:
+        _unlink_own(Path(traces["record"]), cluster)
+
+
+def _unlink_own(record: Path, cluster: str) -> None:
+    with suppress(OSError, ValueError):
+        if json.loads(record.read_text())["id"] == cluster:
+            record.unlink()
 
 
 def hold(folder: Path) -> int:

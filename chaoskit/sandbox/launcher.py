@@ -106,7 +106,7 @@ class _Launch:
         self._ready = ready
 
     def _fork(self, name: str, work: Callable[[], Any], lifeline: int, close: list[int], *, last: bool = False) -> None:
-        at_end = self._forget if last else None
+        at_end = self._end_alone if last else None
         self._children[fork_child(name, work, lifeline=lifeline, close=close, at_end=at_end)] = name
 
     def _describe(self, listener: socket.socket, slot: int, credentials: tls.Credentials) -> ClusterSettings:
@@ -128,6 +128,8 @@ class _Launch:
         )
         config = kubeconfig.entries(settings.server, credentials.authority, settings.token)
         kubeconfig.write(self._folder / "kubeconfig", config)
+        record, merged_into = self._order.record, self._order.merge_into
+        janitor.note_traces(self._folder, settings.server, record=record, merged_into=merged_into)
         return settings
 
     def _watch_signals(self) -> None:
@@ -205,24 +207,13 @@ class _Launch:
                 sys.stdout.write(json.dumps(line) + "\n")
                 sys.stdout.flush()
 
-    def end(self) -> None:
-        self.say({"error": "the cluster ended before its nodes were ready"})
-        janitor.kill_marked(self._cluster)
-        self._forget()
-
-    def _forget(self) -> None:
-        """Remove every trace; also the last act of the API server when the launcher was killed."""
-        if self._settings is not None and self._order.merge_into is not None:
-            kubeconfig.remove(Path(self._order.merge_into), self._settings.server)
-        if self._order.record is not None:
-            _unlink_own(Path(self._order.record), self._cluster)
+    def _end_alone(self) -> None:
+        """The last act of the API server when the launcher was killed."""
         janitor.end(self._cluster, self._folder)
 
-
-def _unlink_own(record: Path, cluster: str) -> None:
-    with suppress(OSError, ValueError):
-        if json.loads(record.read_text())["id"] == cluster:
-            record.unlink()
+    def end(self) -> None:
+        self.say({"error": "the cluster ended before its nodes were ready"})
+        janitor.end(self._cluster, self._folder)
 
 
 def _node(settings: ClusterSettings, name: str, index: int) -> Callable[[], Any]:

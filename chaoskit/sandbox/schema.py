@@ -10,7 +10,18 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from chaoskit.sandbox.errors import ApiError, bad_request, failure
-from chaoskit.sandbox.fields import ANY, BOOL, INT, KINDS_FIELDS, PORT, QUANTITY, STRING, STRINGS, UNHONOURED
+from chaoskit.sandbox.fields import (
+    ANY,
+    BOOL,
+    INT,
+    KINDS_FIELDS,
+    PORT,
+    QUANTITIES,
+    QUANTITY,
+    STRING,
+    STRINGS,
+    UNHONOURED,
+)
 from chaoskit.sandbox.kinds import Kind
 from chaoskit.sandbox.notices import count_unsupported, warn
 from chaoskit.sandbox.store import Obj
@@ -22,6 +33,7 @@ _FORMS: Final[dict[object, tuple[tuple[type, ...], str]]] = {
     PORT: ((int, str), "intstr.IntOrString"),
     QUANTITY: ((int, float, str), "resource.Quantity"),
     STRINGS: ((dict,), "map[string]string"),
+    QUANTITIES: ((dict,), "map[string]resource.Quantity"),
 }
 
 
@@ -79,10 +91,10 @@ def _check_form(value: Any, form: Any, path: str, kind: Kind) -> None:
     types, name = _FORMS[form]
     if not isinstance(value, types) or (isinstance(value, bool) and form is not BOOL):
         raise _misshapen(value, path, name, kind)
-    if form is STRINGS and isinstance(value, dict):
+    if isinstance(value, dict):
         for key, inner in value.items():
-            if inner is not None and not isinstance(inner, str):
-                raise _misshapen(inner, f"{path}.{key}", "string", kind)
+            if inner is not None:
+                _check_form(inner, STRING if form is STRINGS else QUANTITY, f"{path}.{key}", kind)
 
 
 def _misshapen(value: Any, path: str, wanted: str, kind: Kind) -> ApiError:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from chaoskit.sandbox.errors import bad_request
+
 Obj = dict[str, Any]
 
 _MERGE_KEYS: Final[dict[str, str]] = {
@@ -73,7 +75,9 @@ def _merge_list(key: str, current: list[Any], patch: list[Any]) -> list[Any]:
     merge_key = _merge_key(key, patch)
     if merge_key is None:
         return patch
-    if any(isinstance(item, dict) and item.get("$patch") == "replace" for item in patch):
+    if not all(isinstance(item, dict) for item in patch):
+        raise bad_request(f"unable to merge {key}: expected a list of mappings")
+    if any(item.get("$patch") == "replace" for item in patch):
         return [item for item in patch if item.get("$patch") != "replace"]
     return _merge_keyed(merge_key, current, patch)
 

@@ -30,7 +30,8 @@ class Access:
         """A client of the official library, with its strict models."""
         from kubernetes import config
 
-        return config.new_client_from_config(str(self.path), self.context)
+        connect: Any = config.new_client_from_config
+        return connect(str(self.path), self.context)
 
     def http(self, timeout_s: float = 10.0) -> httpx.Client:
         """Plain HTTPS with this context's credentials, re-sending nothing."""

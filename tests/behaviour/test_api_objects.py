@@ -19,7 +19,7 @@ def api(kubeconfig: Access) -> Iterator[Any]:
 
 
 def test_a_config_map_lives_through_every_verb(api: Any, namespace: str) -> None:
-    core = client.CoreV1Api(api)
+    core: Any = client.CoreV1Api(api)
     created = core.create_namespaced_config_map(namespace, {"metadata": {"name": "c"}, "data": {"a": "1"}})
     assert created.metadata.uid and created.metadata.creation_timestamp is not None
     patched = core.patch_namespaced_config_map("c", namespace, {"data": {"b": "2"}})
@@ -38,14 +38,14 @@ def test_a_config_map_lives_through_every_verb(api: Any, namespace: str) -> None
 
 
 def test_a_secret_folds_plain_text_into_data(api: Any, namespace: str) -> None:
-    core = client.CoreV1Api(api)
+    core: Any = client.CoreV1Api(api)
     core.create_namespaced_secret(namespace, {"metadata": {"name": "s"}, "stringData": {"password": "hush"}})
     found = core.read_namespaced_secret("s", namespace)
     assert found.type == "Opaque" and found.data == {"password": "aHVzaA=="} and found.string_data is None
 
 
 def test_a_namespace_comes_furnished_and_goes_with_its_content(api: Any) -> None:
-    core = client.CoreV1Api(api)
+    core: Any = client.CoreV1Api(api)
     created = core.create_namespace({"metadata": {"generateName": "passing-"}})
     name = created.metadata.name
     assert created.status.phase == "Active" and created.metadata.labels["kubernetes.io/metadata.name"] == name
@@ -57,16 +57,17 @@ def test_a_namespace_comes_furnished_and_goes_with_its_content(api: Any) -> None
 
 
 def test_system_namespaces_exist_and_cannot_be_deleted(api: Any) -> None:
-    core = client.CoreV1Api(api)
+    core: Any = client.CoreV1Api(api)
     names = {item.metadata.name for item in core.list_namespace().items}
     assert {"default", "kube-system", "kube-public", "kube-node-lease"} <= names
     with pytest.raises(client.ApiException) as refusal:
         core.delete_namespace("default")
-    assert refusal.value.status == 403 and "this namespace may not be deleted" in refusal.value.body
+    assert refusal.value.status == 403 and "this namespace may not be deleted" in str(refusal.value.body)
 
 
 def test_nodes_are_ready_and_renew_their_leases(api: Any) -> None:
-    core, leases = client.CoreV1Api(api), client.CoordinationV1Api(api)
+    core: Any = client.CoreV1Api(api)
+    leases: Any = client.CoordinationV1Api(api)
     nodes = core.list_node().items
     assert nodes
     for node in nodes:
@@ -77,7 +78,8 @@ def test_nodes_are_ready_and_renew_their_leases(api: Any) -> None:
 
 
 def test_a_deployment_becomes_available_scales_and_goes_with_its_pods(api: Any, namespace: str) -> None:
-    apps, core = client.AppsV1Api(api), client.CoreV1Api(api)
+    apps: Any = client.AppsV1Api(api)
+    core: Any = client.CoreV1Api(api)
     created = apps.create_namespaced_deployment(namespace, manifests.deployment("web"))
     assert created.spec.strategy.rolling_update.max_surge == "25%" and created.metadata.generation == 1
     eventually(lambda: apps.read_namespaced_deployment("web", namespace).status.available_replicas == 2)
@@ -93,7 +95,9 @@ def test_a_deployment_becomes_available_scales_and_goes_with_its_pods(api: Any, 
 
 
 def test_a_service_gets_an_address_a_port_and_endpoints(api: Any, namespace: str) -> None:
-    core, apps, discovery = client.CoreV1Api(api), client.AppsV1Api(api), client.DiscoveryV1Api(api)
+    core: Any = client.CoreV1Api(api)
+    apps: Any = client.AppsV1Api(api)
+    discovery: Any = client.DiscoveryV1Api(api)
     apps.create_namespaced_deployment(namespace, manifests.deployment("web", 1))
     created = core.create_namespaced_service(namespace, manifests.service("web", type="NodePort"))
     assert created.spec.cluster_ip.count(".") == 3 and 30000 <= created.spec.ports[0].node_port <= 32767
@@ -109,7 +113,7 @@ def test_a_service_gets_an_address_a_port_and_endpoints(api: Any, namespace: str
 
 
 def test_events_tell_the_story_of_a_pod(api: Any, namespace: str) -> None:
-    core = client.CoreV1Api(api)
+    core: Any = client.CoreV1Api(api)
     created = core.create_namespaced_pod(namespace, manifests.pod("told"))
     chosen = f"involvedObject.uid={created.metadata.uid}"
 
@@ -120,18 +124,18 @@ def test_events_tell_the_story_of_a_pod(api: Any, namespace: str) -> None:
 
 
 def test_an_update_with_a_stale_revision_is_a_conflict_and_one_without_is_not(api: Any, namespace: str) -> None:
-    core = client.CoreV1Api(api)
+    core: Any = client.CoreV1Api(api)
     first = core.create_namespaced_config_map(namespace, {"metadata": {"name": "c"}, "data": {"a": "1"}})
     core.patch_namespaced_config_map("c", namespace, {"data": {"a": "2"}})
     with pytest.raises(client.ApiException) as refusal:
         core.replace_namespaced_config_map("c", namespace, first)
-    assert refusal.value.status == 409 and "the object has been modified" in refusal.value.body
+    assert refusal.value.status == 409 and "the object has been modified" in str(refusal.value.body)
     bare = {"metadata": {"name": "c"}, "data": {"a": "3"}}
     assert core.replace_namespaced_config_map("c", namespace, bare).metadata.uid == first.metadata.uid
 
 
 def test_a_write_that_changes_nothing_keeps_the_revision(api: Any, namespace: str) -> None:
-    apps = client.AppsV1Api(api)
+    apps: Any = client.AppsV1Api(api)
     apps.create_namespaced_deployment(namespace, manifests.deployment("still", 0))
     eventually(lambda: apps.read_namespaced_deployment("still", namespace).status.observed_generation == 1)
     before = eventually(lambda: _settled(apps, namespace))
@@ -149,7 +153,7 @@ def _settled(apps: Any, namespace: str) -> Any:
 
 
 def test_status_is_written_through_its_own_door_only(api: Any, namespace: str) -> None:
-    apps = client.AppsV1Api(api)
+    apps: Any = client.AppsV1Api(api)
     paused = manifests.deployment("d", 0, paused=True)
     apps.create_namespaced_deployment(namespace, paused)
     through_main = apps.patch_namespaced_deployment("d", namespace, {"status": {"collisionCount": 7}})
@@ -160,7 +164,7 @@ def test_status_is_written_through_its_own_door_only(api: Any, namespace: str) -
 
 
 def test_dry_run_answers_what_would_be_and_stores_nothing(api: Any, namespace: str) -> None:
-    core = client.CoreV1Api(api)
+    core: Any = client.CoreV1Api(api)
     imagined = core.create_namespaced_config_map(namespace, {"metadata": {"name": "c"}}, dry_run="All")
     assert imagined.metadata.uid
     assert "c" not in [item.metadata.name for item in core.list_namespaced_config_map(namespace).items]
@@ -170,7 +174,7 @@ def test_dry_run_answers_what_would_be_and_stores_nothing(api: Any, namespace: s
 
 
 def test_a_collection_is_deleted_by_selector(api: Any, namespace: str) -> None:
-    core = client.CoreV1Api(api)
+    core: Any = client.CoreV1Api(api)
     for name, label in (("a", "x"), ("b", "x"), ("c", "y")):
         core.create_namespaced_config_map(namespace, {"metadata": {"name": name, "labels": {"l": label}}})
     core.delete_collection_namespaced_config_map(namespace, label_selector="l=x")
@@ -193,12 +197,14 @@ def test_discovery_names_what_is_served(api: Any) -> None:
 def test_the_dynamic_client_finds_its_way(api: Any, namespace: str) -> None:
     from kubernetes.dynamic import DynamicClient
 
-    maps = DynamicClient(api).resources.get(api_version="v1", kind="ConfigMap")
+    dynamic: Any = DynamicClient
+    maps = dynamic(api).resources.get(api_version="v1", kind="ConfigMap")
     maps.create(namespace=namespace, body={"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "c"}})
     assert maps.get(namespace=namespace, name="c").metadata.name == "c"
 
 
 def test_the_one_user_may_do_everything(api: Any) -> None:
     asked = {"spec": {"resourceAttributes": {"verb": "delete", "resource": "pods", "namespace": "default"}}}
-    answer = client.AuthorizationV1Api(api).create_self_subject_access_review(asked)
+    reviews: Any = client.AuthorizationV1Api(api)
+    answer = reviews.create_self_subject_access_review(asked)
     assert answer.status.allowed

@@ -174,7 +174,7 @@ def test_the_log_of_a_container_that_does_not_exist_is_a_bad_request(core: Any, 
     core.create_namespaced_pod(namespace, manifests.pod("p"))
     with pytest.raises(client.ApiException) as refusal:
         core.read_namespaced_pod_log("p", namespace, container="nope")
-    assert refusal.value.status == 400 and "container nope is not valid for pod p" in refusal.value.body
+    assert refusal.value.status == 400 and "container nope is not valid for pod p" in str(refusal.value.body)
 
 
 def test_a_command_in_a_container_gives_output_and_exit_code(core: Any, namespace: str) -> None:

@@ -149,8 +149,9 @@ def test_a_revision_that_is_no_number_is_an_error(http: httpx.Client, namespace:
 
 def test_the_clients_own_watch_yields_typed_objects(kubeconfig: Access, namespace: str) -> None:
     with kubeconfig.api_client() as api:
-        core = client.CoreV1Api(api)
+        core: Any = client.CoreV1Api(api)
         core.create_namespaced_config_map(namespace, {"metadata": {"name": "a"}, "data": {"k": "v"}})
-        stream = watch.Watch().stream(core.list_namespaced_config_map, namespace, timeout_seconds=1)
+        watcher: Any = watch.Watch
+        stream = watcher().stream(core.list_namespaced_config_map, namespace, timeout_seconds=1)
         seen = {event["object"].metadata.name: event["object"].data for event in stream}
     assert seen["a"] == {"k": "v"}

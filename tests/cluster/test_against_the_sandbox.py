@@ -123,14 +123,20 @@ def test_what_was_there_before_is_neither_changed_nor_taken_away(kubeconfig: Acc
 
 def test_an_application_that_cannot_start_says_why(kubeconfig: Access) -> None:
     async def story(cluster: LiveCluster) -> None:
-        container = {"name": "app", "image": "python:3.12-slim", "command": ["python3", "-c", "raise SystemExit(3)"]}
+        container: dict[str, Any] = {
+            "name": "app",
+            "image": "python:3.12-slim",
+            "command": ["python3", "-c", "raise SystemExit(3)"],
+        }
+        # Without a probe a pod counts as available for the moment before it ends.
+        container |= {"readinessProbe": {"exec": {"command": ["false"]}}}
         labels = {"app": "broken"}
         template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
         deployment = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
         manifest = {"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": "broken"}, "spec": deployment}
         applied = await setup.apply(cluster, [manifest], "broken", "run-1")
-        with pytest.raises(CouldNotRun, match=r"deployment broken/broken: 0 of 1 available after 3 s \(broken-\S+: "):
-            await setup.wait_until_available(cluster, applied, 3)
+        with pytest.raises(CouldNotRun, match=r"deployment broken/broken: 0 of 1 available after 2 s \(broken-\S+: "):
+            await setup.wait_until_available(cluster, applied, 2)
         await setup.remove(cluster, applied, "run-1")
 
     run(kubeconfig, story)

@@ -69,7 +69,7 @@ class Place:
 
     def temporary(self) -> Sequence[str]:
         """What stands in the temporary folder."""
-        return sorted(os.listdir(self.path / "tmp"))
+        return sorted(entry.name for entry in (self.path / "tmp").iterdir())
 
     def leftovers(self, within_s: float = 10.0) -> Sequence[str]:
         """Processes and temporary files that are still there when the deadline has passed; sockets die with their processes."""
@@ -80,7 +80,9 @@ class Place:
 
 
 def _pids() -> Iterator[int]:
-    return (int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid())
+    return (
+        int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and int(entry.name) != os.getpid()
+    )
 
 
 def _if_within(pid: int, place: str) -> str:
@@ -89,7 +91,7 @@ def _if_within(pid: int, place: str) -> str:
         if process.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "Z":
             return ""
         environment = process.joinpath("environ").read_bytes().decode(errors="replace")
-        inside = place in environment or os.readlink(process / "cwd").startswith(place)
+        inside = place in environment or str(process.joinpath("cwd").readlink()).startswith(place)
         return f"{pid} {process.joinpath('cmdline').read_text().replace(chr(0), ' ')}" if inside else ""
     except OSError:
         return ""

@@ -20,7 +20,11 @@ FRAGILE_BREAKS = {
 
 def test_every_experiment_has_a_fragile_namesake() -> None:
     sturdy = {path.name for path in EXPERIMENTS.glob("*.yaml")}
-    assert sturdy == {path.name for path in (EXPERIMENTS / "fragile").glob("*.yaml")} == {f"{name}.yaml" for name in FRAGILE_BREAKS}
+    assert (
+        sturdy
+        == {path.name for path in (EXPERIMENTS / "fragile").glob("*.yaml")}
+        == {f"{name}.yaml" for name in FRAGILE_BREAKS}
+    )
 
 
 @pytest.mark.parametrize("name", FRAGILE_BREAKS)

@@ -63,7 +63,7 @@ def _listens(pid: int, port: int | None) -> bool:
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
         if line.split()[3] == "0A" and int(line.split()[1].partition(":")[2], 16) == port
     }
-    links = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd") if entry.is_symlink()]
+    links = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()]
     return any(link == f"socket:[{inode}]" for link in links for inode in inodes)
 
 

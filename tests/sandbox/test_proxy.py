@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import random
 import socket
 import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from chaoskit.sandbox.node.client import Client
+from chaoskit.sandbox.proxy.affinity import Affinity
 from chaoskit.sandbox.proxy.balancer import Balancer
-from chaoskit.sandbox.proxy.programmer import due_s
-from chaoskit.sandbox.proxy.routing import Address, Candidate, Route, candidates, table_of, usable
+from chaoskit.sandbox.proxy.programmer import Mirror, Programmer, due_s
+from chaoskit.sandbox.proxy.routing import Address, Candidate, Route, affinity_of, candidates, table_of, usable
 
-from .controlled import run, until
+from .controlled import run, settings, until
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 PATIENCE_S = 5.0
@@ -363,6 +366,122 @@ def test_a_lone_change_waits_for_programming_and_a_second_one_for_the_min_sync()
     assert due_s(now_s=100.0, last_s=99.9, min_sync_s=1.0) == pytest.approx(100.9)
     assert due_s(now_s=100.0, last_s=99.9, min_sync_s=0.05) == pytest.approx(100.05)
     assert due_s(now_s=100.0, last_s=100.0, min_sync_s=0.0) == 100.0
+
+
+def test_session_affinity_lasts_three_hours_unless_told_otherwise() -> None:
+    assert affinity_of(service()) == 0.0
+    assert affinity_of(service(sessionAffinity="ClientIP")) == 10800.0
+    told = service(sessionAffinity="ClientIP", sessionAffinityConfig={"clientIP": {"timeoutSeconds": 3}})
+    (found,) = table_of([told], [endpointslice(endpoint("10.0.0.1"))], []).values()
+    assert found.affinity_s == 3.0
+
+
+def test_affinity_slides_runs_out_and_ends_with_the_endpoint() -> None:
+    now = [0.0]
+    affinity = Affinity(lambda: now[0])
+    a, b = Address("a", 1), Address("b", 1)
+    both, only_b = Route("shop", "web", "u", "", (a, b), 3.0), Route("shop", "web", "u", "", (b,), 3.0)
+    affinity.keep(both, "client", a)
+    now[0] = 2.0
+    assert affinity.recall(both, "client") == a and affinity.recall(both, "other") is None
+    affinity.keep(both, "client", a)
+    now[0] = 4.0
+    assert affinity.recall(both, "client") == a, "the limit slides"
+    assert affinity.recall(only_b, "client") is None, "its endpoint is gone"
+    affinity.keep(only_b, "client", b)
+    assert affinity.recall(both, "client") == b, "it does not move back"
+    now[0] = 8.0
+    assert affinity.recall(both, "client") is None, "its time is over"
+
+
+def test_a_client_stays_with_its_pod_until_that_leaves() -> None:
+    async def main() -> None:
+        async with backend(says(b"a")) as a, backend(says(b"b")) as b, balanced(a, b) as (balancer, frontend):
+            sticky = dataclasses.replace(route(a, b), affinity_s=60.0)
+            await balancer.apply({frontend: sticky})
+            (first,) = {await ask(frontend) for _ in range(30)}
+            other = b if first == b"a" else a
+            await balancer.apply({frontend: dataclasses.replace(sticky, endpoints=(other,))})
+            (second,) = {await ask(frontend) for _ in range(5)}
+            await balancer.apply({frontend: sticky})
+            assert {await ask(frontend) for _ in range(30)} == {second} != {first}
+
+    run(main())
+
+
+# -- from the mirror to the sockets
+
+
+class Events:
+    """Stands for the API client: keeps the events that are posted."""
+
+    def __init__(self) -> None:
+        self.posted: list[dict[str, Any]] = []
+
+    async def create(self, path: str, obj: dict[str, Any]) -> dict[str, Any]:
+        assert path == "/api/v1/namespaces/shop/events"
+        self.posted.append(obj)
+        return obj
+
+
+@asynccontextmanager
+async def programmed(events: Events) -> AsyncIterator[tuple[Mirror, Balancer]]:
+    mirror = Mirror()
+    async with Balancer() as balancer:
+        task = asyncio.create_task(Programmer(cast("Client", events), settings(nodes=0), mirror, balancer).run())
+        try:
+            yield mirror, balancer
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def test_nothing_is_programmed_before_services_and_slices_are_known_and_changes_follow() -> None:
+    async def main() -> None:
+        async with backend(says(b"hi")) as server, programmed(Events()) as (mirror, balancer):
+            frontend = Address("127.0.0.1", free_port())
+            made = dict(service(clusterIP="127.0.0.1", ports=[{"port": frontend.port}]))
+            listed = dict(endpointslice(endpoint("127.0.0.1"), ports=[{"port": server.port}]))
+            mirror.replace("services", (made,))
+            await asyncio.sleep(0.1)
+            assert balancer.listening() == set()
+            mirror.replace("endpointslices", (listed,))
+            await until(lambda: balancer.listening() == {frontend}, "the service listens")
+            assert await ask(frontend) == b"hi"
+            mirror.note(
+                "endpointslices",
+                "MODIFIED",
+                {**listed, "endpoints": [endpoint("127.0.0.1", ready=False, serving=False)]},
+            )
+            await until(lambda: not balancer.listening(), "no endpoint is left")
+            mirror.note("endpointslices", "MODIFIED", listed)
+            await until(lambda: balancer.listening() == {frontend}, "the service listens again")
+            mirror.note("services", "DELETED", made)
+            await until(lambda: not balancer.listening(), "the service is gone")
+
+    run(main())
+
+
+def test_a_port_that_cannot_be_opened_is_told_once_and_tried_again() -> None:
+    async def main() -> None:
+        events = Events()
+        async with backend(says(b"hi")) as server, programmed(events) as (mirror, balancer):
+            with socket.socket() as taken:
+                taken.bind(("127.0.0.1", 0))
+                taken.listen()
+                port = taken.getsockname()[1]
+                mirror.replace("services", (dict(service(clusterIP="127.0.0.1", ports=[{"port": port}])),))
+                mirror.replace(
+                    "endpointslices", (dict(endpointslice(endpoint("127.0.0.1"), ports=[{"port": server.port}])),)
+                )
+                await until(lambda: events.posted, "the event")
+                mirror.changed.set()
+                await asyncio.sleep(0.2)
+            (event,) = events.posted
+            assert event["involvedObject"]["name"] == "web" and f"cannot listen on 127.0.0.1:{port}" in event["message"]
+            await until(lambda: balancer.listening(), "opened once it is free")
+
+    run(main())
 
 
 with contextlib.suppress(ImportError):

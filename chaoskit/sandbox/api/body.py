@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from chaoskit.sandbox.api import protobuf
 from chaoskit.sandbox.errors import bad_request, unsupported_media
 from chaoskit.sandbox.kinds import Kind
 from chaoskit.sandbox.notices import count_unsupported
@@ -41,6 +42,8 @@ async def read_any(request: web.BaseRequest) -> Any:
         return _from_json(raw)
     if media in ("application/yaml", "application/x-yaml"):
         return _from_yaml(raw)
+    if media == protobuf.MEDIA_TYPE:
+        return protobuf.decode(raw)
     count_unsupported(f"request bodies as {media}")
     raise unsupported_media(
         f"the body of the request was in an unknown format - accepted media types include: application/json, application/yaml; got {media}"

@@ -19,6 +19,7 @@ from chaoskit.sandbox.api.route import Route
 from chaoskit.sandbox.errors import ApiError, bad_request, failure, internal, not_found, not_implemented
 from chaoskit.sandbox.kinds import KINDS
 from chaoskit.sandbox.registry import Registry
+from chaoskit.sandbox.sockets import socket_path
 from chaoskit.sandbox.store import Obj
 
 _LOG_OPTIONS: Final = frozenset(
@@ -151,7 +152,7 @@ def _container(pod: Obj, given: str) -> str:
 
 def _node_session(registry: Registry, pod: Obj) -> ClientSession:
     socket = registry.settings.state_dir / f"{pod['spec']['nodeName']}.sock"
-    return ClientSession(connector=UnixConnector(path=str(socket)), timeout=ClientTimeout(total=None))
+    return ClientSession(connector=UnixConnector(path=socket_path(socket)), timeout=ClientTimeout(total=None))
 
 
 def _node_url(what: str, pod: Obj, container: str) -> URL:

@@ -17,6 +17,7 @@ from chaoskit.sandbox.node.logs import Log, Query
 from chaoskit.sandbox.node.pod import PodWorker
 from chaoskit.sandbox.node.sessions import exec_session
 from chaoskit.sandbox.node.states import Terminated, Waiting, parse_stamp
+from chaoskit.sandbox.sockets import socket_path
 
 
 class Directory(Protocol):
@@ -39,7 +40,7 @@ class Doors:
     async def __aenter__(self) -> Doors:
         self._path.unlink(missing_ok=True)
         await self._runner.setup()
-        await web.UnixSite(self._runner, str(self._path)).start()
+        await web.UnixSite(self._runner, socket_path(self._path)).start()
         self._path.chmod(0o600)
         return self
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
 
+from chaoskit.sandbox.proxy.affinity import Affinity
 from chaoskit.sandbox.proxy.relay import Front
 from chaoskit.sandbox.proxy.routing import Address, Route
 
@@ -31,12 +32,14 @@ class Listener:
 class Balancer:
     """All frontends of a cluster; an async context manager that ends every connection on the way out.
 
-    `made` counts connections per endpoint, chosen uniformly at random for each new connection.
+    `made` counts connections per endpoint. Each new connection goes to one chosen uniformly at random, unless session
+    affinity keeps its client where it was.
     """
 
     def __init__(self, rng: random.Random | None = None) -> None:
         self.made: Counter[Address] = Counter()
         self._rng = random.Random() if rng is None else rng
+        self._affinity = Affinity()
         self._listeners: dict[Address, Listener] = {}
         self._fronts: set[Front] = set()
 
@@ -53,6 +56,7 @@ class Balancer:
 
     async def apply(self, table: Mapping[Address, Route]) -> dict[Address, str]:
         """Make the sockets say what the table says. Returns the frontends that could not be opened, with the reason."""
+        self._affinity.forget_old()
         wanted = {address: route for address, route in table.items() if route.endpoints}
         for address in self._listeners.keys() - wanted.keys():
             self._close(address)
@@ -93,9 +97,12 @@ class Balancer:
         return front
 
     def _pick(self, route: Route, client: str) -> Address | None:
-        """Uniformly random for each connection. `client` is its source address, for session affinity."""
+        """The endpoint of a new connection; `client` is its source address. None when there is none any more."""
         if not route.endpoints:
             return None
-        chosen = self._rng.choice(route.endpoints)
+        kept = self._affinity.recall(route, client) if route.affinity_s else None
+        chosen = self._rng.choice(route.endpoints) if kept is None else kept
+        if route.affinity_s:
+            self._affinity.keep(route, client, chosen)
         self.made[chosen] += 1
         return chosen

@@ -28,13 +28,17 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One port of one Service and where its new connections may go; no endpoints means they are refused."""
+    """One port of one Service and where its new connections may go; no endpoints means they are refused.
+
+    `affinity_s` is how long a client address stays with its endpoint; 0.0 without session affinity.
+    """
 
     namespace: str
     service: str
     uid: str
     port: str
     endpoints: tuple[Address, ...]
+    affinity_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,16 @@ def table_of(services: Iterable[Obj], slices: Iterable[Obj], nodes: Sequence[str
 def _route(service: Obj, port: Obj, slices: Iterable[Obj]) -> Route:
     metadata, name = service["metadata"], port.get("name") or ""
     found = [candidate for each in slices for candidate in candidates(each, name)]
-    return Route(metadata["namespace"], metadata["name"], metadata.get("uid", ""), name, usable(found))
+    uid, affinity_s = metadata.get("uid", ""), affinity_of(service)
+    return Route(metadata["namespace"], metadata["name"], uid, name, usable(found), affinity_s)
+
+
+def affinity_of(service: Obj) -> float:
+    """Seconds of sessionAffinity ClientIP, three hours unless told otherwise; 0.0 for None."""
+    if service["spec"].get("sessionAffinity") != "ClientIP":
+        return 0.0
+    told = (service["spec"].get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return float(told.get("timeoutSeconds") or 10800)
 
 
 def _frontends(service: Obj, port: Obj, nodes: Sequence[str]) -> Iterator[Address]:
