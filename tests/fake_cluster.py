@@ -15,7 +15,7 @@ from chaoskit.cluster.patch import is_applied, json_patch, mismatch, same, value
 from chaoskit.model.errors import AnswerLost, ClusterError, NotFound
 from chaoskit.model.operation import Create, Delete, Evict, Exec, Operation, Patch, Request, describe
 from chaoskit.model.resource import Obj, Ref, ref_of
-from chaoskit.model.seams import Gap, Reply, Seen
+from chaoskit.model.seams import Reply, Sight
 from chaoskit.model.step import Answers, Condition, Exits, FieldIs, Gone
 from tests.fake_store import Store
 from tests.fake_world import World
@@ -95,7 +95,7 @@ class FakeCluster:
         await self._look()
         return self.store.of(kind, namespace, labels, fields)
 
-    def watch(self, kind: str, namespace: str = "", *, labels: str = "") -> AsyncIterator[Seen | Gap]:
+    def watch(self, kind: str, namespace: str = "", *, labels: str = "") -> AsyncIterator[Sight]:
         return self.store.watch(kind, namespace, labels)
 
     async def holds(self, condition: Condition) -> bool:

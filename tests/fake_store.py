@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from chaoskit.model.resource import Obj, Ref, resource_of
-from chaoskit.model.seams import Gap, Seen
+from chaoskit.model.seams import Gap, Listed, Seen, Sight
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _VOLATILE = ("uid", "resourceVersion", "creationTimestamp", "generation")
@@ -33,7 +33,7 @@ class _Ear:
     kind: str
     namespace: str
     labels: str
-    queue: asyncio.Queue[Seen | Gap]
+    queue: asyncio.Queue[Sight]
 
 
 @dataclass
@@ -98,7 +98,7 @@ class Store:
             ):
                 ear.queue.put_nowait(Seen(now_ns(), resource_of(ear.kind).plural, change, obj))
 
-    async def watch(self, kind: str, namespace: str, labels: str) -> AsyncGenerator[Seen | Gap, None]:
+    async def watch(self, kind: str, namespace: str, labels: str) -> AsyncGenerator[Sight, None]:
         """LISTED for what is there, then every change."""
         ear = _Ear(kind, namespace, labels, asyncio.Queue())
         self.ears.append(ear)
@@ -106,6 +106,7 @@ class Store:
             feed = resource_of(kind).plural
             for obj in self.of(kind, namespace, labels):
                 ear.queue.put_nowait(Seen(now_ns(), feed, "LISTED", obj))
+            ear.queue.put_nowait(Listed(now_ns(), feed))
             while True:
                 yield await ear.queue.get()
         finally:

@@ -37,7 +37,7 @@ def plan(file: Path, sandbox: bool, context: str | None, kubeconfig: Path | None
             place(wanted) as where,
             staged(read, where, run, False, lambda text: err.print(text, soft_wrap=True)),
         ):
-            forecast = await planned(read, where, run, seed)
+            forecast = await planned(read, where, run, seed, is_fresh=where.is_sandbox)
             result().print(render_plan(read.experiment, forecast, circumstances(read, where)))
         return 0
 

@@ -122,7 +122,7 @@ async def _at(file: ExperimentFile, options: Options) -> AsyncIterator[tuple[Pla
 
 async def _conducted(file: ExperimentFile, where: Place, run: str, options: Options, signals: Signals) -> Ended:
     experiment, err = file.experiment, talk()
-    plan = await planned(file, where, run, options.seed)
+    plan = await planned(file, where, run, options.seed, is_fresh=where.is_sandbox or options.setup)
     render = render_plan_shortly if where.is_sandbox else render_plan
     err.print(render(experiment, plan, circumstances(file, where)))
     await refuse_missing_rights(plan, where)

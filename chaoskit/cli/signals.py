@@ -72,3 +72,9 @@ async def _listening(work: Callable[[Signals], Coroutine[Any, Any, int]]) -> int
         if signals.heard is None:
             raise
         return signals.code(0)
+    finally:
+        for number in HEARD:
+            loop.remove_signal_handler(number)
+            if signals.heard is not None:
+                # What is left to do is to exit; an impatient second signal must not change the exit code.
+                signal.signal(number, signal.SIG_IGN)

@@ -15,7 +15,7 @@ from chaoskit.cluster.transport import Transport, opened
 from chaoskit.model.errors import CouldNotRun, NotFound
 from chaoskit.model.operation import Operation, Right
 from chaoskit.model.resource import Obj, Ref, resource_of
-from chaoskit.model.seams import Gap, Reply, Seen
+from chaoskit.model.seams import Reply, Sight
 from chaoskit.model.step import Condition
 
 
@@ -52,7 +52,7 @@ class LiveCluster:
         """All objects that fit, each with kind and apiVersion; of all namespaces when none is given."""
         return (await watch.listed(self.transport, kind, namespace, labels, fields))[0]
 
-    def watch(self, kind: str, namespace: str = "", *, labels: str = "") -> AsyncGenerator[Seen | Gap, None]:
+    def watch(self, kind: str, namespace: str = "", *, labels: str = "") -> AsyncGenerator[Sight, None]:
         """See `cluster.watch.watch`."""
         return watch.watch(self.transport, kind, namespace, labels=labels, now_ns=self.now_ns)
 

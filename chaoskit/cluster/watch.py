@@ -21,7 +21,7 @@ from chaoskit.cluster.address import api_version, collection
 from chaoskit.cluster.transport import Transport
 from chaoskit.model.errors import ClusterError
 from chaoskit.model.resource import Obj, resource_of
-from chaoskit.model.seams import Gap, Seen
+from chaoskit.model.seams import Gap, Listed, Seen, Sight
 
 PAGE = 500
 SILENCE_S = 20.0
@@ -82,14 +82,17 @@ async def watch(
     labels: str = "",
     now_ns: Callable[[], int] = time.monotonic_ns,
     silence_s: float = SILENCE_S,
-) -> AsyncGenerator[Seen | Gap, None]:
-    """What is there (LISTED), then every change, stamped on arrival; a Gap wherever it was deaf. Never ends by itself. `feed` is the plural of the kind.
+) -> AsyncGenerator[Sight, None]:
+    """What is there (LISTED), that this was all, then every change, stamped on arrival; a Gap wherever it was deaf. Never ends by itself.
+
+    `feed` is the plural of the kind.
 
     Raises ClusterError only when the very first list is refused: a watch that never began has nothing to be deaf to.
     """
     place = _Place(kind, resource_of(kind).plural, now_ns)
     for seen in await _relisted(transport, place, namespace, labels):
         yield seen
+    yield Listed(place.heard_ns, place.feed)
     while True:
         try:
             async with aclosing(_streamed(transport, place, namespace, labels, silence_s)) as stream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 from chaoskit.model.history import History
 from chaoskit.model.operation import Operation
@@ -34,6 +34,18 @@ class Gap:
     because: str
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A watch has told all that was there when it began; that may have been nothing."""
+
+    t_ns: int
+    feed: str
+
+
+Sight: TypeAlias = Seen | Gap | Listed
+"""What a watch yields."""
+
+
 class View(Protocol):
     """All that faults, probes and the survey are given: it looks and changes nothing."""
 
@@ -43,7 +55,7 @@ class View(Protocol):
 
     async def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Sequence[Obj]: ...
 
-    def watch(self, kind: str, namespace: str = "", *, labels: str = "") -> AsyncIterator[Seen | Gap]: ...
+    def watch(self, kind: str, namespace: str = "", *, labels: str = "") -> AsyncIterator[Sight]: ...
 
     async def holds(self, condition: Condition) -> bool: ...
 
@@ -85,7 +97,7 @@ class Probe(Protocol):
     kind: ClassVar[str]
     feeds: ClassVar[frozenset[str]]
 
-    def observe(self, view: View, subject: Subject) -> AsyncIterator[Seen | Gap]: ...
+    def observe(self, view: View, subject: Subject) -> AsyncIterator[Sight]: ...
 
 
 class SLO(Protocol):

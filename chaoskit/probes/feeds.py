@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from chaoskit.model.seams import Gap, Seen, View
+from chaoskit.model.seams import Sight, View
 from chaoskit.model.subject import Subject
 from chaoskit.probes.watching import Place, watched
 
@@ -24,7 +24,7 @@ class Pods:
     kind: ClassVar[str] = "pods"
     feeds: ClassVar[frozenset[str]] = frozenset({"pods"})
 
-    def observe(self, view: View, subject: Subject) -> AsyncIterator[Seen | Gap]:
+    def observe(self, view: View, subject: Subject) -> AsyncIterator[Sight]:
         """Watch until closed."""
         return watched(view, "pods", _in_namespaces(subject, "Pod"))
 
@@ -36,7 +36,7 @@ class Endpoints:
     kind: ClassVar[str] = "endpoints"
     feeds: ClassVar[frozenset[str]] = frozenset({"endpoints"})
 
-    def observe(self, view: View, subject: Subject) -> AsyncIterator[Seen | Gap]:
+    def observe(self, view: View, subject: Subject) -> AsyncIterator[Sight]:
         """Watch until closed."""
         return watched(view, "endpoints", _in_namespaces(subject, "EndpointSlice"))
 
@@ -48,7 +48,7 @@ class Workloads:
     kind: ClassVar[str] = "workloads"
     feeds: ClassVar[frozenset[str]] = frozenset({"workloads"})
 
-    def observe(self, view: View, subject: Subject) -> AsyncIterator[Seen | Gap]:
+    def observe(self, view: View, subject: Subject) -> AsyncIterator[Sight]:
         """Watch until closed."""
         return watched(view, "workloads", _in_namespaces(subject, "Deployment", "ReplicaSet"))
 
@@ -60,7 +60,7 @@ class Nodes:
     kind: ClassVar[str] = "nodes"
     feeds: ClassVar[frozenset[str]] = frozenset({"nodes"})
 
-    def observe(self, view: View, subject: Subject) -> AsyncIterator[Seen | Gap]:
+    def observe(self, view: View, subject: Subject) -> AsyncIterator[Sight]:
         """Watch until closed."""
         return watched(view, "nodes", [("Node", "")])
 
@@ -72,6 +72,6 @@ class Events:
     kind: ClassVar[str] = "events"
     feeds: ClassVar[frozenset[str]] = frozenset({"events"})
 
-    def observe(self, view: View, subject: Subject) -> AsyncIterator[Seen | Gap]:
+    def observe(self, view: View, subject: Subject) -> AsyncIterator[Sight]:
         """Watch until closed."""
         return watched(view, "events", _in_namespaces(subject, "Event"))

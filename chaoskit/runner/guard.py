@@ -42,7 +42,10 @@ def _refuse_protected(touched: Iterable[Ref], nodes: Sequence[Obj]) -> None:
     }
     protected += [str(ref) for ref in touched if ref.kind == "Node" and ref.name in control]
     if protected:
-        raise CouldNotRun(f"refused: these are protected and would be touched: {', '.join(sorted(protected))}")
+        raise CouldNotRun(
+            f"refused: these are protected and would be touched: {', '.join(sorted(protected))}; choose another target, "
+            "for a drain a node without pods of the kube- namespaces (target: {node: NAME})"
+        )
 
 
 def _keep_ready(min_ready: int, subject: Subject, touched: set[str]) -> None:

@@ -15,14 +15,14 @@ from chaoskit.cluster.mark import mark_of, undo_note
 from chaoskit.model.errors import ClusterError
 from chaoskit.model.event import Event
 from chaoskit.model.operation import Delete, Operation, inverse, operation_from_json, ref_to_json
-from chaoskit.model.resource import Json, Obj, Ref, ref_of
+from chaoskit.model.resource import Json, Obj, Ref, ref_of, resource_of
 from chaoskit.model.seams import Cluster, View
 from chaoskit.model.step import FieldIs, Step, Until
 from chaoskit.runner.folder import read_events
 from chaoskit.runner.undo import open_steps, put_back
 
-MARKED_KINDS = ("Node", "Deployment", "Service", "ConfigMap")
-"""The kinds that a fault may patch or create, and where leftovers are looked for."""
+MARKED_KINDS = ("Node", "Deployment", "Service", "ConfigMap", "Secret", "ServiceAccount", "Namespace")
+"""The kinds that a fault or a setup may patch or create: where leftovers are looked for."""
 
 DOUBT_S = 5.0
 """A request of a killed run may still land for so long; nothing is closed without its answer before. In seconds."""
@@ -51,7 +51,7 @@ async def find_leftovers(view: View, namespace: str = "") -> tuple[list[Leftover
     unseen: list[str] = []
     for kind in MARKED_KINDS:
         try:
-            objects = await view.list(kind, "" if kind == "Node" else namespace)
+            objects = await view.list(kind, namespace if resource_of(kind).namespaced else "")
         except ClusterError as error:
             unseen.append(f"{kind}: {error}")
             continue

@@ -20,7 +20,7 @@ from chaoskit.model.history import History
 from chaoskit.model.plan import Plan
 from chaoskit.model.requests import Requests
 from chaoskit.model.resource import Json
-from chaoskit.model.seams import SLO, Cluster, Gap, Seen
+from chaoskit.model.seams import SLO, Cluster, Gap, Listed, Seen, Sight
 from chaoskit.model.step import Gate, Outcome
 from chaoskit.model.verdict import Finding, Grade, Restored, Window
 from chaoskit.probes import probes_for
@@ -180,7 +180,7 @@ class Run:
 
     def _cold(self) -> str | None:
         """What the warm-up still waits for, or None."""
-        deaf = sorted(feed for feed in self._feeds if not self.history.heard(feed))
+        deaf = sorted(self._feeds - {str(event.data["feed"]) for event in self.history.of("feed.opened")})
         if deaf:
             return f"nothing heard of {', '.join(deaf)}"
         if self._generator is not None and not is_warm(self.history.requests, self._rate, self._now_ns()):
@@ -328,13 +328,14 @@ class Run:
             for feed in feeds:
                 self._journal.note("feed.gap", feed=feed, start=self._now_ns(), end=1 << 62, because=str(error))
 
-    def _record(self, seen: Seen | Gap) -> None:
-        if isinstance(seen, Gap):
-            self._journal.note("feed.gap", feed=seen.feed, start=seen.start_ns, end=seen.end_ns, because=seen.because)
-            return
-        if not self.history.heard(seen.feed):
-            self._journal.note("feed.opened", feed=seen.feed)
-        self._journal.note("seen", at_ns=seen.t_ns, feed=seen.feed, type=seen.type, obj=seen.obj)
+    def _record(self, sight: Sight) -> None:
+        match sight:
+            case Seen():
+                self._journal.note("seen", at_ns=sight.t_ns, feed=sight.feed, type=sight.type, obj=sight.obj)
+            case Gap(start, end, feed, because):
+                self._journal.note("feed.gap", feed=feed, start=start, end=end, because=because)
+            case Listed():
+                self._journal.note("feed.opened", feed=sight.feed)
 
     async def _health(self) -> None:
         while self._generator is not None:

@@ -17,7 +17,7 @@ from chaoskit.model.errors import CouldNotRun
 from chaoskit.model.experiment import Experiment
 from chaoskit.model.history import History
 from chaoskit.model.plan import Plan, Route
-from chaoskit.model.resource import Json, Ref
+from chaoskit.model.resource import Json, Obj, Ref
 from chaoskit.model.seams import Cluster, View
 from chaoskit.model.verdict import Verdict, verdict_to_json
 from chaoskit.runner.folder import EXPERIMENT, VERDICT, open_journal, write_private
@@ -43,11 +43,13 @@ async def find_route(experiment: Experiment, view: View) -> Route | None:
     traffic = experiment.traffic
     if traffic is None:
         return None
-    if traffic.service is None:
-        return Route("url", str(traffic.url), "given by traffic.url")
-    service = await view.get(Ref("Service", traffic.service, experiment.target.namespace or "default"))
-    ways = candidates(service, await view.list("Node"), traffic.via, traffic.url, traffic.port)
-    return await choose(ways, traffic.path, traffic.timeout)
+    service: Obj | None = None
+    nodes: tuple[Obj, ...] = ()
+    if traffic.url is None and traffic.service is not None:
+        service = await view.get(Ref("Service", traffic.service, experiment.target.namespace or "default"))
+        nodes = tuple(await view.list("Node"))
+    ways = candidates(service, nodes, traffic.via, traffic.url, traffic.port)
+    return await choose(ways, traffic.path, traffic.timeout, headers=traffic.headers)
 
 
 async def check_unchanged(experiment: Experiment, plan: Plan, view: View) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from chaoskit.cluster.patch import has, same, value_at
 from chaoskit.model.errors import AnswerLost, ChaosError, ClusterError, NotFound
 from chaoskit.model.event import Event, Journal
-from chaoskit.model.operation import ABSENT, Delete, Field, Operation, Patch, describe
-from chaoskit.model.resource import Json, Obj, Ref
+from chaoskit.model.operation import Delete, Field, Item, Operation, Patch, describe
+from chaoskit.model.resource import Obj, Ref
 from chaoskit.model.seams import Cluster
 from chaoskit.model.step import Step, step_from_json
 
@@ -94,27 +95,18 @@ async def _explained(undo: Operation, message: str, cluster: Cluster) -> tuple[s
     live = await cluster.find(undo.ref)
     if live is None or (undo.ref.uid and live["metadata"].get("uid") != undo.ref.uid):
         return "gone", f"{undo.ref} of that uid is no longer there"
-    if isinstance(undo, Patch) and all(_is_now(live, change) for change in undo.changes if isinstance(change, Field)):
+    if isinstance(undo, Patch) and all(_is_now(live, change) for change in undo.changes):
         return "already", f"{undo.ref} has its old value"
     if isinstance(undo, Delete):
         return "superseded", f"{undo.ref} does not carry our mark: {message}"
     return "superseded", f"{undo.ref} was changed by somebody else since; left alone ({message})"
 
 
-def _is_now(live: Obj, change: Field) -> bool:
-    value = read_pointer(live, change.path)
-    return value == change.after or (change.after is ABSENT and not value)
-
-
-def read_pointer(obj: Obj, pointer: str) -> Json:
-    """The value at a JSON pointer, or ABSENT."""
-    value: Json = obj
-    for part in pointer.split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        if not isinstance(value, Mapping) or key not in value:
-            return ABSENT
-        value = value[key]
-    return value
+def _is_now(live: Obj, change: Field | Item) -> bool:
+    value = value_at(live, change.path)
+    if isinstance(change, Field):
+        return same(value, change.after)
+    return any(has(item, change.value) for item in (value if isinstance(value, list) else ())) == change.adding
 
 
 def by_hand(undo: Operation) -> str:

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 import httpx
 
 from chaoskit.model.errors import CouldNotRun
+from chaoskit.model.plan import Route
 from chaoskit.model.resource import Obj
 
-Kind = Literal["loadBalancer", "nodePort", "clusterIP", "url"]
-KINDS: tuple[Kind, ...] = ("loadBalancer", "nodePort", "clusterIP")
+KINDS = ("loadBalancer", "nodePort", "clusterIP")
 """The order in which `auto` prefers them: the way users come first."""
 _NODES_TRIED = 3
 
@@ -26,16 +27,13 @@ class RouteError(CouldNotRun):
     """There is no way to the Service from here; names the ways out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A base URL that leads to the application, and why this one."""
-
-    kind: Kind
-    base_url: str
-    why: str
+class NoAnswer(RouteError):
+    """There are ways to the Service, and none of them answers as it should; another moment may be better."""
 
 
-def candidates(service: Obj, nodes: Sequence[Obj], via: str, url: str | None, port: str | int | None) -> list[Route]:
+def candidates(
+    service: Obj | None, nodes: Sequence[Obj], via: str, url: str | None, port: str | int | None
+) -> list[Route]:
     """The routes worth trying, best first. A given `url` wins. `via` is auto, url, loadBalancer, nodePort or clusterIP.
 
     Raises RouteError for a Service without an address of its own (headless, ExternalName), for a port that is not clear, for a
@@ -43,6 +41,8 @@ def candidates(service: Obj, nodes: Sequence[Obj], via: str, url: str | None, po
     """
     if url is not None:
         return [Route("url", url.rstrip("/"), "url: of the experiment")]
+    if service is None:
+        raise RouteError("traffic names neither a service nor a url:")
     _refuse_unusable(service, via)
     wanted = _port(service, port)
     found = [route for kind in KINDS if via in ("auto", kind) for route in _of_kind(kind, service, nodes, wanted)]
@@ -51,29 +51,38 @@ def candidates(service: Obj, nodes: Sequence[Obj], via: str, url: str | None, po
     return found
 
 
-async def choose(candidates: Sequence[Route], path: str, timeout_s: float, want: int = 3) -> Route:
-    """The first of the routes that answers `want` plain GETs in a row, each within `timeout_s`, with a status below 500.
+async def choose(
+    candidates: Sequence[Route],
+    path: str,
+    timeout_s: float,
+    want: int = 3,
+    *,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> Route:
+    """The first of the routes that answers `want` GETs in a row, each within `timeout_s`, with a status below 400.
+
+    A path that is answered 404 would make every request a good one and the run prove nothing: it is no route.
 
     All are tried at once, so that addresses that lead nowhere cost no time. Raises RouteError naming each way and what happened to it.
     """
-    outcomes = await asyncio.gather(*(_try(route, path, timeout_s, want) for route in candidates))
+    outcomes = await asyncio.gather(*(_try(route, path, timeout_s, want, headers) for route in candidates))
     for route, (works, what) in zip(candidates, outcomes, strict=True):
         if works:
             return replace(route, why=f"{route.why}; {what}")
     tried = "; ".join(f"{r.kind} {r.base_url}: {what}" for r, (_, what) in zip(candidates, outcomes, strict=True))
-    raise RouteError(
-        f"no route answers from here ({tried}). Give traffic a url: that reaches the application from this machine"
+    raise NoAnswer(
+        f"no route answers from here ({tried}). Give traffic a path that the application serves, or a url: that reaches it from this machine"
     )
 
 
-async def _try(route: Route, path: str, timeout_s: float, want: int) -> tuple[bool, str]:
+async def _try(route: Route, path: str, timeout_s: float, want: int, headers: Mapping[str, str]) -> tuple[bool, str]:
     began, statuses = time.monotonic(), list[int]()
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=timeout_s) as client, asyncio.timeout(timeout_s * want):
             for _ in range(want):
-                response = await client.get(route.base_url + path, headers={"Connection": "close"})
+                response = await client.get(route.base_url + path, headers={**headers, "Connection": "close"})
                 statuses.append(response.status_code)
-                if response.status_code >= 500:
+                if response.status_code >= 400:
                     return False, f"answered {response.status_code} to GET {path}"
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
         return False, f"{type(error).__name__} after {len(statuses)} answers{f', {error}' if str(error) else ''}"
@@ -112,7 +121,7 @@ def _port(service: Obj, wanted: str | int | None) -> Obj:
     raise RouteError(f"{_name(service)} has {what}; name one of its TCP ports with port: {named}")
 
 
-def _of_kind(kind: Kind, service: Obj, nodes: Sequence[Obj], port: Obj) -> Iterator[Route]:
+def _of_kind(kind: str, service: Obj, nodes: Sequence[Obj], port: Obj) -> Iterator[Route]:
     if kind == "loadBalancer":
         return _load_balancers(service, port)
     if kind == "nodePort":

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -92,36 +95,34 @@ def test_an_unknown_context_is_a_usage_error_that_names_the_known_ones(tmp_path:
     assert "'stagin' does not exist; did you mean 'staging'?" in line
 
 
+@pytest.fixture
+def stranger(tmp_path: Path) -> Iterator[Path]:
+    """A kubeconfig whose server is none of Kubernetes."""
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        kubeconfig = tmp_path / "config"
+        kubeconfig.write_text(json.dumps(_kubeconfig(f"http://127.0.0.1:{server.server_port}")))
+        yield kubeconfig
+        server.shutdown()
+
+
 @pytest.mark.parametrize("verb", [("plan", EXPERIMENT), ("run", EXPERIMENT, "--yes"), ("recover",)])
-def test_an_unreachable_cluster_is_could_not_run(verb: tuple[str, ...], tmp_path: Path) -> None:
-    kubeconfig = tmp_path / "config"
-    kubeconfig.write_text(json.dumps(_kubeconfig("https://127.0.0.1:1")))
-    said = chaoskit(*verb, "--context", "staging", "--kubeconfig", str(kubeconfig), folder=tmp_path)
+def test_a_server_that_cannot_be_used_is_could_not_run(verb: tuple[str, ...], stranger: Path) -> None:
+    said = chaoskit(*verb, "--context", "staging", "--kubeconfig", str(stranger), folder=stranger.parent)
     assert said.code == 3, said
     (line,) = said.err.splitlines()
-    assert "127.0.0.1:1" in line
-    assert [path.name for path in tmp_path.iterdir()] == ["config"]
+    assert line.startswith("chaoskit: ")
+    assert "/version" in line
+    assert list(stranger.parent.iterdir()) == [stranger]
 
 
-def test_an_unreachable_cluster_is_a_document_too(tmp_path: Path) -> None:
-    kubeconfig = tmp_path / "config"
-    kubeconfig.write_text(json.dumps(_kubeconfig("https://127.0.0.1:1")))
-    said = chaoskit(
-        "run",
-        EXPERIMENT,
-        "--yes",
-        "--context",
-        "staging",
-        "--kubeconfig",
-        str(kubeconfig),
-        "-o",
-        "json",
-        folder=tmp_path,
-    )
+def test_a_run_that_cannot_begin_is_a_document_too(stranger: Path) -> None:
+    place = ("--context", "staging", "--kubeconfig", str(stranger))
+    said = chaoskit("run", EXPERIMENT, "--yes", *place, "-o", "json", folder=stranger.parent)
     assert said.code == 3
     document = json.loads(said.out)
     assert document["verdict"] == "INCONCLUSIVE"
-    assert "127.0.0.1:1" in document["because"]
+    assert "/version" in document["because"]
 
 
 def _kubeconfig(server: str) -> object:

@@ -358,7 +358,9 @@ def test_a_path_that_could_lead_elsewhere_is_refused(path: str) -> None:
 def test_a_command_that_the_server_refuses_is_a_reply_and_one_it_does_not_answer_is_in_doubt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(execution, "CONNECT_S", 0.3)
+    import kubernetes.stream  # noqa: F401 - importing it takes longer than the time allowed below
+
+    monkeypatch.setattr(execution, "CONNECT_S", 2.0)
 
     async def story(api: ServedApi, cluster: LiveCluster) -> None:
         api.put(POD, {})

@@ -14,7 +14,7 @@ from aiohttp import web
 from chaoskit.cluster import watch as watching
 from chaoskit.cluster.live import LiveCluster
 from chaoskit.model.errors import ClusterError
-from chaoskit.model.seams import Gap, Seen
+from chaoskit.model.seams import Gap, Listed, Sight
 from tests.cluster.served_api import ServedApi, connected, line, status
 
 PODS = "/api/v1/namespaces/shop/pods"
@@ -52,7 +52,9 @@ def watched(cluster: LiveCluster, **options: Any) -> Any:
     return aclosing(watching.watch(cluster.transport, "Pod", "shop", **options))
 
 
-def told(seen: Seen | Gap) -> tuple[str, str]:
+def told(seen: Sight) -> tuple[str, str]:
+    if isinstance(seen, Listed):
+        return ("ALL", "listed")
     return ("GAP", seen.because) if isinstance(seen, Gap) else (seen.type, seen.obj["metadata"]["name"])
 
 
@@ -71,7 +73,7 @@ def test_what_is_there_comes_first_then_changes_and_bookmarks_only_move_the_plac
 
         api.watches.append(script)
         async with watched(cluster) as stream:
-            assert [told(s) for s in await take(stream, 2)] == [("LISTED", "a"), ("ADDED", "b")]
+            assert [told(s) for s in await take(stream, 3)] == [("LISTED", "a"), ("ALL", "listed"), ("ADDED", "b")]
             later = asyncio.create_task(take(stream, 1))
             await until(lambda: len(watches(api)) == 2)
             await cancelled(later)
@@ -127,7 +129,10 @@ def test_expiry_a_broken_connection_and_silence_become_a_gap_and_the_differences
         api.watches.append(then)
         before = time.monotonic_ns()
         async with watched(cluster, silence_s=0.3) as stream:
-            assert [told(s) for s in await take(stream, 3)] == [("LISTED", name) for name in "abc"]
+            assert [told(s) for s in await take(stream, 4)] == [
+                *(("LISTED", name) for name in "abc"),
+                ("ALL", "listed"),
+            ]
             gap, *changes = await take(stream, 3)
             assert isinstance(gap, Gap) and before < gap.start_ns < gap.end_ns < time.monotonic_ns()
             assert gap.feed == "pods" and gap.because
@@ -163,7 +168,7 @@ def test_a_watch_that_cannot_come_back_says_so_while_it_lasts(monkeypatch: pytes
         api.watches.append(_expired(api))
         api.trouble = None
         async with watched(cluster) as stream:
-            await take(stream, 1)
+            await take(stream, 2)
             api.trouble = down
             one, two = await take(stream, 2)
             assert (

@@ -83,7 +83,7 @@ async def run_file(
 
 
 def test_a_fault_that_does_nothing_is_not_injected(tmp_path: Path) -> None:
-    _, verdict = asyncio.run(run_file(tmp_path, seen_as=Feigned))  # type: ignore[arg-type]  # it answers for the live one
+    _, verdict = asyncio.run(run_file(tmp_path, seen_as=Feigned))
     assert verdict.grade is Grade.INCONCLUSIVE
     assert "not injected" in verdict.because
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from chaoskit.traffic.route import Route, RouteError, candidates, choose
+from chaoskit.model.plan import Route
+from chaoskit.traffic.route import RouteError, candidates, choose
 from tests.traffic.app import FIN, OK, serving
 
 
@@ -161,6 +162,17 @@ def test_a_preferred_route_that_works_wins_over_a_later_one() -> None:
     asyncio.run(scenario())
 
 
+def test_a_path_that_is_not_there_is_no_route() -> None:
+    missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+
+    async def scenario() -> None:
+        async with serving(lambda n: missing) as app:
+            with pytest.raises(RouteError, match="answered 404 to GET /typo"):
+                await choose([Route("clusterIP", app.url, "")], "/typo", 2.0)
+
+    asyncio.run(scenario())
+
+
 def test_when_no_route_answers_each_is_named_with_what_happened() -> None:
     busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
 
@@ -179,4 +191,4 @@ def test_when_no_route_answers_each_is_named_with_what_happened() -> None:
     assert "ConnectError" in message
     assert "RemoteProtocolError" in message
     assert "answered 503 to GET /shop" in message
-    assert "Give traffic a url:" in message
+    assert "Give traffic a path" in message

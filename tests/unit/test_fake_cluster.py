@@ -269,13 +269,13 @@ def test_watches_hear_what_is_there_and_every_change_on_the_loops_clock() -> Non
     async def story() -> None:
         cluster = shop()
         async with aclosing(cluster.store.watch("Pod", NAMESPACE, "")) as stream:
-            heard = [await anext(stream) for _ in range(3)]
+            heard = [await anext(stream) for _ in range(4)]
             await cluster.perform(Delete(cluster.pods()[0], grace_s=0), MARK)
             heard += [await anext(stream), await anext(stream)]
             cluster.store.deafen("Pod", 1, 2)
             gap = await anext(stream)
         assert [s.type for s in heard if isinstance(s, Seen)] == ["LISTED"] * 3 + ["DELETED", "ADDED"]
-        assert isinstance(heard[3], Seen) and heard[3].t_ns == 1_000_004_000_000 and not isinstance(gap, Seen)
+        assert isinstance(heard[4], Seen) and heard[4].t_ns == 1_000_004_000_000 and not isinstance(gap, Seen)
         assert cluster.store.ears == []
 
     run_virtual(story())

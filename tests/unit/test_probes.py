@@ -13,7 +13,7 @@ import pytest
 import chaoskit.probes as probes
 from chaoskit.model.errors import ClusterError
 from chaoskit.model.resource import Obj, Ref
-from chaoskit.model.seams import Gap, Seen
+from chaoskit.model.seams import Gap, Listed, Seen, Sight
 from chaoskit.model.step import Condition
 from chaoskit.model.subject import Subject
 from chaoskit.probes import PROBES, load_probe, probes_for
@@ -23,12 +23,12 @@ from tests.histories import deployment, pod, replicaset, shop
 class Scripted:
     """A View whose watches say what they are given and then wait; `open` counts the watches that were not closed."""
 
-    def __init__(self, script: dict[tuple[str, str], Sequence[Seen | Gap | Exception]]) -> None:
+    def __init__(self, script: dict[tuple[str, str], Sequence[Sight | Exception]]) -> None:
         self.script = script
         self.open = 0
         self.asked: list[tuple[str, str]] = []
 
-    async def watch(self, kind: str, namespace: str = "", *, labels: str = "") -> AsyncIterator[Seen | Gap]:
+    async def watch(self, kind: str, namespace: str = "", *, labels: str = "") -> AsyncIterator[Sight]:
         self.open += 1
         self.asked.append((kind, namespace))
         try:
@@ -57,11 +57,11 @@ def seen(obj: Obj, t_ns: int = 1) -> Seen:
     return Seen(t_ns, "whatever the watch calls it", "ADDED", obj)
 
 
-def heard(kind: str, view: Scripted, count: int, subject: Subject | None = None) -> list[Seen | Gap]:
+def heard(kind: str, view: Scripted, count: int, subject: Subject | None = None) -> list[Sight]:
     """The first `count` things a probe tells; then it is closed."""
 
-    async def collect() -> list[Seen | Gap]:
-        told: list[Seen | Gap] = []
+    async def collect() -> list[Sight]:
+        told: list[Sight] = []
         async with aclosing(cast("Any", load_probe(kind).observe(view, subject or shop()))) as sights:
             async for sight in sights:
                 told.append(sight)
@@ -93,6 +93,15 @@ def test_workloads_are_two_watches_in_one_feed_with_their_kinds() -> None:
     told = heard("workloads", view, 2)
     assert {cast("Seen", each).obj["kind"] for each in told} == {"Deployment", "ReplicaSet"}
     assert {each.feed for each in told} == {"workloads"}
+
+
+def test_a_feed_of_two_watches_is_listed_when_both_are() -> None:
+    deployments, replicasets = ("Deployment", "shop"), ("ReplicaSet", "shop")
+    one: dict[tuple[str, str], Sequence[Sight | Exception]]
+    one = {deployments: [Listed(1, "deployments"), seen(deployment())], replicasets: []}
+    assert not [each for each in heard("workloads", Scripted(one), 1) if isinstance(each, Listed)]
+    one = {deployments: [Listed(1, "deployments")], replicasets: [Listed(2, "replicasets")]}
+    assert heard("workloads", Scripted(one), 1) == [Listed(2, "workloads")]
 
 
 def test_every_namespace_of_the_subject_is_watched_and_nodes_have_none() -> None:
