@@ -12,7 +12,7 @@ from chaoskit.model.seams import SLO
 from chaoskit.model.verdict import Finding, Grade, Window
 from chaoskit.slos.judging import judged
 
-WARM_STRETCH_S = 0.5
+WARM_STRETCH_S = 0.3
 """Warm-up compares two neighbouring stretches of this length, in seconds."""
 
 HELD = 0.95

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parents[2]
 BROKEN = Path(__file__).parent / "broken"
@@ -40,3 +42,14 @@ def chaoskit(*arguments: str, folder: Path | None = None, **environment: str) ->
         check=False,
     )
     return Said(done.returncode, done.stdout, done.stderr)
+
+
+def read_until(stream: IO[str] | None, part: str, within_s: float = 60.0) -> str:
+    """The text up to the line that has the part in it."""
+    assert stream is not None
+    read, deadline = "", time.monotonic() + within_s
+    while part not in read:
+        line = stream.readline()
+        assert line and time.monotonic() < deadline, f"never said {part!r}:\n{read}"
+        read += line
+    return read

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.cli.command import ROOT
+from tests.cli.command import ROOT, read_until
 from tests.end_to_end.running import Ended, Place
 
 EXPERIMENT = f"""
@@ -134,21 +132,10 @@ def test_a_plan_says_whom_and_what_and_how_it_is_judged(tmp_path: Path) -> None:
     assert place.leftovers() == []
 
 
-def _read_until(stream: IO[str] | None, part: str, within_s: float = 60.0) -> str:
-    """The text up to the line that has the part in it."""
-    assert stream is not None
-    read, deadline = "", time.monotonic() + within_s
-    while part not in read:
-        line = stream.readline()
-        assert line and time.monotonic() < deadline, f"never said {part!r}:\n{read}"
-        read += line
-    return read
-
-
 def _stopped(place: Place, at: str, *signals: signal.Signals) -> tuple[subprocess.Popen[str], str, str]:
     """A run that gets signals when it says `at`; the process, its stdout, and its stderr from then on."""
     process = place.start("run", "short.yaml", "--sandbox", "-o", "json")
-    _read_until(process.stderr, at)
+    read_until(process.stderr, at)
     for number in signals:
         process.send_signal(number)
     out, err = process.communicate(timeout=60)

@@ -13,6 +13,7 @@ from chaoskit.experiments.fail_readiness import FailReadiness
 from chaoskit.experiments.kill_pod import KillPod
 from chaoskit.experiments.switches import HttpSwitch
 from chaoskit.model.errors import CouldNotRun
+from chaoskit.model.event import Event
 from chaoskit.model.experiment import Guards
 from chaoskit.model.operation import Delete
 from chaoskit.model.seams import Reply
@@ -101,7 +102,14 @@ def test_a_fault_that_has_no_effect_is_not_injected_whatever_else_was_found() ->
 
 
 def test_traffic_that_stops_before_the_fault_is_no_traffic() -> None:
-    story = kill(traffic=FakeTraffic(silent_from=START_S + 6.05))
+    traffic = FakeTraffic()
+    story = kill(traffic=traffic)
+
+    def fall_silent(event: Event) -> None:
+        if event.kind == "phase" and event.data["name"] == "inject":
+            traffic.silent_from = event.t_ns / 1e9
+
+    story.journal.listeners.append(fall_silent)
     verdict = run_virtual(story.tell())
     assert verdict.grade is Grade.INCONCLUSIVE
     assert "no traffic" in verdict.because
