@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +21,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         metavar="NAME",
         help="run the behaviour tests on this context of your kubeconfig instead of a sandbox",
+    )
+    parser.addoption("--chaos-nightly", action="store_true", help="run the slow behaviour scenarios too")
+    parser.addoption(
+        "--chaos-record", default=None, metavar="FILE", help="keep the results of the behaviour scenarios in this file"
     )
 
 
@@ -53,4 +58,5 @@ def namespace(kubeconfig: Access) -> Iterator[str]:
         try:
             yield name
         finally:
-            core.delete_namespace(name)
+            with contextlib.suppress(client.ApiException):
+                core.delete_namespace(name)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
+from chaoskit.cluster.books import same_content, tried
 from chaoskit.cluster.mark import mark_of, marked
-from chaoskit.cluster.patch import is_applied, json_patch, mismatch, same, value_at
+from chaoskit.cluster.patch import forgetting, is_applied, json_patch, mismatch, same, value_at
 from chaoskit.model.errors import AnswerLost, ClusterError, NotFound
 from chaoskit.model.operation import Create, Delete, Evict, Exec, Operation, Patch, Request, describe
 from chaoskit.model.resource import Obj, Ref, ref_of
@@ -23,6 +24,8 @@ from tests.kubernetes_patch import Inapplicable, applied
 
 NAMESPACE = "shop"
 DOUBT_S = 5.0
+OWN = "own/books"
+"""The mark of what is chaoskit's own: leases, records."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,9 @@ def answering(status: int, message: str = "trouble", retry_after_s: float | None
     return Trouble(refused=Reply(status, {"kind": "Status", "message": message, "code": status}, retry_after_s))
 
 
+Log: TypeAlias = list[Sent]
+
+
 @dataclass
 class FakeCluster:
     """`trouble` is asked about each request; `at` is called at "send", "land" and "answer" and may raise there, as a death would."""
@@ -66,9 +72,15 @@ class FakeCluster:
     at: Callable[[Literal["send", "land", "answer"], Operation], None] = lambda where, op: None
     budget: Callable[[Obj], str] = lambda pod: ""
     """Why a pod may not be evicted now, or ""."""
+    book_trouble: Callable[[Sent], Trouble] = lambda sent: Trouble()
+    """The same as `trouble` and `at`, for what is chaoskit's own."""
+    at_book: Callable[[Literal["send", "land", "answer"], Operation], None] = lambda where, op: None
+    look_trouble: Callable[[], ClusterError | None] = lambda: None
+    """Asked about each read: what it raises, if anything."""
     blind: ClusterError | None = None
     """What every read raises, if anything."""
     sent: list[Sent] = field(default_factory=list)
+    booked: list[Sent] = field(default_factory=list)
     landed_ops: list[Sent] = field(default_factory=list)
     doubts: dict[str, float] = field(default_factory=dict)
     world: World = field(init=False)
@@ -112,40 +124,103 @@ class FakeCluster:
 
     async def _look(self) -> None:
         await asyncio.sleep(self.latency_s)
-        if self.blind is not None:
-            raise self.blind
+        error = self.blind or self.look_trouble()
+        if error is not None:
+            raise error
 
     # ---- Cluster
 
     async def perform(self, op: Operation, mark: str, *, undoing: bool = False) -> Reply:
         """As the live one: a Reply, AnswerLost, or ClusterError when nothing was sent."""
-        loop = asyncio.get_running_loop()
-        sent = Sent(op, mark, undoing, loop.time())
-        trouble = self.trouble(sent)
+        sent = Sent(op, mark, undoing, asyncio.get_running_loop().time())
+        return await self._carried(sent, self.trouble(sent), lambda: self._effect(sent), self.at, self.sent)
+
+    async def _carried(
+        self,
+        sent: Sent,
+        trouble: Trouble,
+        effect: Callable[[], Reply],
+        at: Callable[[Literal["send", "land", "answer"], Operation], None],
+        log: Log,
+    ) -> Reply:
+        """One request on its way, with what goes wrong on it."""
+        loop, op = asyncio.get_running_loop(), sent.op
         if trouble.unreachable:
             await asyncio.sleep(self.latency_s)
             raise ClusterError(f"cannot be reached: {describe(op)}")
         answer: asyncio.Future[Reply] = loop.create_future()
-        self.sent.append(sent)
+        log.append(sent)
         if trouble.refused is not None:
             loop.call_later(self.latency_s, _deliver, answer, trouble.refused)
         elif trouble.lands_after_s is not None:
-            loop.call_later(self.latency_s + trouble.lands_after_s, self._land, sent, answer)
-        self.at("send", op)
+            loop.call_later(self.latency_s + trouble.lands_after_s, self._land, sent, answer, effect, at)
+        at("send", op)
         if trouble.lost or trouble.hangs:
-            self.doubts[mark] = loop.time() + DOUBT_S
+            self.doubts[sent.mark] = loop.time() + DOUBT_S
             await asyncio.sleep(DOUBT_S if trouble.hangs else self.latency_s)
             raise AnswerLost(f"the answer was lost: {describe(op)}")
         reply = await answer
-        self.at("answer", op)
+        at("answer", op)
         return reply
 
-    def _land(self, sent: Sent, answer: asyncio.Future[Reply]) -> None:
-        reply = self._effect(sent)
-        if reply.status < 300:
+    def _land(
+        self,
+        sent: Sent,
+        answer: asyncio.Future[Reply],
+        effect: Callable[[], Reply],
+        at: Callable[[Literal["send", "land", "answer"], Operation], None],
+    ) -> None:
+        reply = effect()
+        if reply.status < 300 and sent.mark != OWN:
             self.landed_ops.append(sent)
         _deliver(answer, reply)
-        self.at("land", sent.op)
+        at("land", sent.op)
+
+    # ---- what is chaoskit's own
+
+    async def keep(self, obj: Obj, within_s: float = 10.0) -> Obj:
+        """As the live one: compare and set, sent again while the server fails."""
+        ref = Ref(obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", ""))
+
+        async def written() -> Obj:
+            reply = await self._booked(Create(ref, obj), lambda: self._kept(ref, obj))
+            if reply.status < 300:
+                return reply.body
+            live = await self.find(ref)
+            if reply.status == 409 and live is not None and same_content(obj, live):
+                return live
+            raise ClusterError(str(reply.body["message"]), reply.status)
+
+        return await tried(written, within_s)
+
+    async def drop(self, ref: Ref, within_s: float = 10.0) -> None:
+        """As the live one."""
+
+        async def deleted() -> None:
+            reply = await self._booked(Delete(ref), lambda: self._dropped(ref))
+            if reply.status not in (200, 404, 409):
+                raise ClusterError(str(reply.body["message"]), reply.status)
+
+        await tried(deleted, within_s)
+
+    async def _booked(self, op: Operation, effect: Callable[[], Reply]) -> Reply:
+        sent = Sent(op, OWN, False, asyncio.get_running_loop().time())
+        return await self._carried(sent, self.book_trouble(sent), effect, self.at_book, self.booked)
+
+    def _kept(self, ref: Ref, obj: Obj) -> Reply:
+        live, version = self.store.named(ref), obj["metadata"].get("resourceVersion")
+        if version is None and live is not None:
+            return _status(409, f"{ref} already exists")
+        if version is not None and (live is None or live["metadata"]["resourceVersion"] != version):
+            return _status(409 if live is not None else 404, f"{ref} was changed")
+        return Reply(200, self.store.put(ref.kind, obj))
+
+    def _dropped(self, ref: Ref) -> Reply:
+        live = self.store.named(ref)
+        if live is None or live["metadata"]["uid"] != ref.uid:
+            return _status(404 if live is None else 409, f"{ref} is not there")
+        self.store.drop(live)
+        return _status(200, "")
 
     async def landed(self, op: Operation, mark: str) -> bool:
         """As the live one: says no only when the doubt is over; AnswerLost for what cannot be read back."""
@@ -199,6 +274,8 @@ class FakeCluster:
     def _patch(self, op: Patch, live: Obj, sent: Sent) -> Reply:
         why = mismatch(op, live, sent.mark, sent.undoing)
         if why:
+            if sent.undoing and (body := forgetting(op, live, sent.mark)):
+                self.store.put(op.ref.kind, applied(live, body))
             return _status(422, why)
         try:
             changed = applied(live, json_patch(op, live, sent.mark, sent.undoing))

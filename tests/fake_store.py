@@ -89,6 +89,10 @@ class Store:
         live = self.find(obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", ""))
         return live if live is not None and live["metadata"]["uid"] == obj["metadata"]["uid"] else None
 
+    def living(self, uid: str) -> bool:
+        """Whether an object of that uid is there."""
+        return any(obj["metadata"]["uid"] == uid for obj in self.objects.values())
+
     def _tell(self, change: Change, obj: Obj) -> None:
         for ear in self.ears:
             if (

@@ -12,10 +12,13 @@ from chaoskit.model.experiment import Experiment, Guards, Phases, Traffic
 from chaoskit.model.history import History
 from chaoskit.model.plan import Plan, Route
 from chaoskit.model.requests import Request, Requests
+from chaoskit.model.resource import Json
 from chaoskit.model.seams import SLO, Fault
 from chaoskit.model.target import Target
 from chaoskit.model.verdict import Verdict
+from chaoskit.runner.claim import claiming
 from chaoskit.runner.folder import loop_ns
+from chaoskit.runner.holder import Holder
 from chaoskit.runner.judge import judge
 from chaoskit.runner.plan import plan
 from chaoskit.runner.run import Run
@@ -98,6 +101,10 @@ class FakeTraffic:
     def health(self) -> FakeHealth:
         return FakeHealth(self.sent, self.sent, self.sent)
 
+    @property
+    def facts(self) -> dict[str, Json]:
+        return {}
+
     async def stop(self) -> None:
         self.stopped = True
 
@@ -111,12 +118,13 @@ class Story:
     target: Target
     slos: Sequence[str] = ("availability >= 99%",)
     guards: Guards = field(default_factory=Guards)
-    phases: Phases = field(default_factory=lambda: Phases(baseline="5s", hold="10s"))  # type: ignore[arg-type]  # as in a file
+    phases: Phases = field(default_factory=lambda: Phases(baseline="5s", hold="10s"))
     traffic: FakeTraffic | None = field(default_factory=FakeTraffic)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     history: History = field(default_factory=History)
     run: Run | None = None
     plan: Plan | None = None
+    run_id: str = RUN
 
     def experiment(self) -> Experiment:
         parsed: tuple[SLO, ...] = tuple(parse_slo(text) for text in self.slos)
@@ -131,7 +139,12 @@ class Story:
             traffic=traffic,
             guards=self.guards,
             phases=self.phases,
+            repeat=self.repeat(),
         )
+
+    def repeat(self) -> int:
+        """How often the fault is injected."""
+        return 1
 
     async def tell(self, meanwhile: Callable[[Run], Any] | None = None) -> Verdict:
         """Plan and run it to the end, then judge. `meanwhile` is given the run as soon as it is there."""
@@ -141,15 +154,19 @@ class Story:
     async def play(self, meanwhile: Callable[[Run], Any] | None = None) -> None:
         experiment = self.experiment()
         route = None if self.traffic is None else Route("url", "http://checkout", "a story")
-        self.plan = await plan(experiment, self.cluster, run=RUN, seed=1, route=route)
-        run = self.run = Run(experiment, self.plan, self.cluster, self.journal, self.traffic)
-        self.journal.listeners.append(run.hear)
-        self.history = run.history
-        self.journal.note("run.began", run=RUN)
-        if meanwhile is not None:
-            meanwhile(run)
-        async with run:
-            await run.hold(experiment.phases.hold)
+        self.plan = await plan(experiment, self.cluster, run=self.run_id, seed=1, route=route)
+        loop = asyncio.get_running_loop()
+        async with claiming(self.cluster, self.run_id, holder=Holder(self.run_id, "a story"), now_s=loop.time) as claim:
+            await claim.take_targets(self.plan)
+            run = self.run = Run(experiment, self.plan, self.cluster, self.journal, self.traffic, claim=claim)
+            self.journal.listeners.append(run.hear)
+            self.history = run.history
+            self.journal.note("run.began", run=self.run_id)
+            if meanwhile is not None:
+                meanwhile(run)
+            async with run:
+                await run.hold(experiment.phases.hold)
+                await run.again()
 
     def verdict(self) -> Verdict:
         assert self.plan is not None

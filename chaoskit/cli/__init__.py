@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
+from typing import IO, Any, cast
 
 import click
 
-from chaoskit.model.errors import ChaosError
+from chaoskit.model.errors import ChaosError, CouldNotRun
 
 VERBS = {
     "check": ("chaoskit.cli.check:check", "Say what is wrong with experiment files, if anything is."),
@@ -18,7 +20,11 @@ VERBS = {
     "run": ("chaoskit.cli.run:run", "Run experiments, judge them and write their reports."),
     "judge": ("chaoskit.cli.judge:judge", "Judge a saved run again; needs no cluster."),
     "report": ("chaoskit.cli.report:report", "Write the report of a saved run again; needs no cluster."),
+    "export": ("chaoskit.cli.export:export", "Write the request log of a saved run for other tools; needs no cluster."),
     "recover": ("chaoskit.cli.recover:recover", "Put back what a killed run left in a cluster."),
+    "halt": ("chaoskit.cli.halt:halt", "Stop every run on a cluster, and let none begin."),
+    "rbac": ("chaoskit.cli.rbac:rbac", "Print the smallest role that runs an experiment."),
+    "doctor": ("chaoskit.cli.doctor:doctor", "Say what works from here, and how to mend what does not."),
     "sandbox": ("chaoskit.cli.sandbox:sandbox", "Start, stop and look at the embedded cluster."),
     "list": ("chaoskit.cli.list:list_", "List the faults and SLOs there are."),
     "explain": ("chaoskit.cli.explain:explain", "Explain a fault or an SLO and its fields."),
@@ -80,35 +86,71 @@ def main() -> None:
 
 def run_command_line(argv: Sequence[str]) -> int:
     """Run one command line; the exit code. Whatever goes wrong is told on stderr; nothing is raised."""
+    if not argv or argv[0] not in VERBS:
+        return _run_screened(argv)  # help and usage hold nothing of anybody's, and import nothing
+    with screened_streams():
+        return _run_screened(argv)
+
+
+@contextlib.contextmanager
+def screened_streams() -> Iterator[None]:
+    """Whatever is said meanwhile, on stdout or stderr, by whichever part, is said without what is known to be secret."""
+    from chaoskit.runner import redact
+
+    redact.learn(redact.secrets_of_environment(os.environ))
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast("Any", redact.Screened(stream)) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def _run_screened(argv: Sequence[str]) -> int:
+    try:
+        code = _ended(argv)
+        sys.stdout.flush()
+    except OSError as error:
+        # A reader that has gone, a full disk. What was to be told is lost, and that must not look like a success.
+        _give_up(sys.stdout)
+        where = f"{error.filename}: " if error.filename else ""
+        code = tell(CouldNotRun(f"the result could not be written: {where}{error.strerror}"))
+    return code
+
+
+def _ended(argv: Sequence[str]) -> int:
     try:
         code = main.main(args=list(argv), prog_name="chaoskit", standalone_mode=False)
-        sys.stdout.flush()
     except (KeyboardInterrupt, click.exceptions.Abort):
         # Only before our own handlers are in place: nothing has been started yet.
         return 130
     except click.ClickException as error:
         error.show()
         return 2
-    except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not complain about it when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 3
+    except OSError:
+        raise
     except Exception as error:  # noqa: BLE001 - the front: the last place where an error can be told
         return tell(error)
     return code if isinstance(code, int) else 0
 
 
+def _give_up(stream: IO[str]) -> None:
+    """Let the stream end in nothing, or the interpreter would fail on it once more at exit."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def tell(error: BaseException) -> int:
     """Say on stderr what went wrong; its exit code. An error that is not of our making shows where it came from."""
     ours = known(error)
-    if ours is None:
-        traceback.print_exception(error, file=sys.stderr)
-        click.echo("chaoskit: internal error, see above; please report it", err=True)
-        return 3
-    # A file's error stands alone on its line, so that editors can jump to it.
-    where = getattr(ours, "where", "")
-    click.echo(str(ours) if where else f"chaoskit: {ours}", err=True)
-    return ours.exit_code
+    with contextlib.suppress(OSError):  # nobody may be there to listen, and the code still counts
+        if ours is None:
+            traceback.print_exception(error, file=sys.stderr)
+            click.echo("chaoskit: internal error, see above; please report it", err=True)
+        else:
+            # A file's error stands alone on its line, so that editors can jump to it.
+            click.echo(str(ours) if getattr(ours, "where", "") else f"chaoskit: {ours}", err=True)
+    return 3 if ours is None else ours.exit_code
 
 
 def known(error: BaseException) -> ChaosError | None:
@@ -128,4 +170,5 @@ GRAVEST_FIRST = (4, 130, 143, 129, 1, 3)
 def gravest(codes: Iterable[int]) -> int:
     """The exit code of several runs: the first of 4, an interruption, 1, 3, 0 that occurred."""
     occurred = set(codes)
-    return next((code for code in GRAVEST_FIRST if code in occurred), 0)
+    # A code that nobody thought of must not pass for a success.
+    return next((code for code in GRAVEST_FIRST if code in occurred), 3 if occurred - {0} else 0)

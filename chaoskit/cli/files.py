@@ -13,6 +13,7 @@ from chaoskit.model.errors import ExperimentError
 from chaoskit.model.experiment import Experiment
 from chaoskit.model.resource import Obj
 from chaoskit.runner.load import load_text, read_text
+from chaoskit.runner.redact import learn, secrets_of_headers, secrets_of_manifests
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,10 @@ def read_file(path: Path) -> ExperimentFile:
     text = read_text(path)
     experiment = load_text(text, str(path), path.parent)
     setup = experiment.setup
-    return ExperimentFile(path, text, experiment, () if setup is None else tuple(read_manifests(setup.manifests)))
+    manifests = () if setup is None else tuple(read_manifests(setup.manifests))
+    learn(secrets_of_manifests(manifests))
+    learn(secrets_of_headers({} if experiment.traffic is None else experiment.traffic.headers))
+    return ExperimentFile(path, text, experiment, manifests)
 
 
 def read_files(paths: Sequence[Path]) -> list[ExperimentFile]:

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
-import click
-
+from chaoskit.cli.options import Wanted
 from chaoskit.cluster.access import read_access
 from chaoskit.cluster.live import LiveCluster, connect
 from chaoskit.cluster.thread import in_thread
 from chaoskit.model.errors import CouldNotRun
-
-F = TypeVar("F", bound=Callable[..., Any])
+from chaoskit.runner.redact import learn, secrets_of_kubeconfig
 
 SANDBOX_PROFILE = "fast"
 """The cluster timings of --sandbox."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the command line asked for: `context` None means a sandbox."""
-
-    context: str | None
-    kubeconfig: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +30,10 @@ class Place:
     @property
     def is_sandbox(self) -> bool:
         return bool(self.profile)
+
+    async def needs_opt_in(self) -> bool:
+        """Whether a namespace here must have allowed experiments. Nothing of anybody's is at stake on a sandbox, under whatever context."""
+        return not self.is_sandbox and not (await self.cluster.server_version()).endswith("+chaoskit-sandbox")
 
     async def clock(self) -> tuple[float, float]:
         """The server's clock minus ours and how far that may be off, in seconds. A sandbox shares this machine's clock."""
@@ -54,6 +48,10 @@ async def place(wanted: Wanted) -> AsyncIterator[Place]:
         if context is None:
             context, kubeconfig, profile = await _started(stack)
         access = await in_thread(lambda: read_access(context, kubeconfig))
+        learn(
+            secrets_of_kubeconfig(str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG") or "~/.kube/config")
+        )
+        learn(value.partition(" ")[2] or value for value in (await access.headers()).values())
         yield Place(await stack.enter_async_context(connect(access)), profile)
 
 
@@ -74,37 +72,3 @@ async def _started(stack: AsyncExitStack) -> tuple[str, Path, str]:
 
 def _warm() -> None:
     import kubernetes.config  # noqa: F401 - for its effect on the next import
-
-
-def place_options(command: F) -> F:
-    """--sandbox, --context and --kubeconfig."""
-    for option in reversed(
-        (
-            click.option("--sandbox", is_flag=True, help="Start an embedded cluster for this command (profile fast)."),
-            click.option("--context", metavar="NAME", help="Use this context of the kubeconfig."),
-            kubeconfig_option,
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def kubeconfig_option(command: F) -> F:
-    """--kubeconfig, as kubectl means it."""
-    kind = click.Path(path_type=Path)
-    help_ = "The kubeconfig file; otherwise $KUBECONFIG or ~/.kube/config, as with kubectl."
-    return click.option("--kubeconfig", type=kind, metavar="FILE", help=help_)(command)
-
-
-def wanted_place(sandbox: bool, context: str | None, kubeconfig: Path | None) -> Wanted:
-    """What was asked for. Raises click.UsageError unless it is exactly one of the two."""
-    if sandbox and context is not None:
-        raise click.UsageError("--sandbox and --context exclude each other.")
-    if sandbox and kubeconfig is not None:
-        raise click.UsageError("--kubeconfig belongs to --context; a sandbox has its own.")
-    if not sandbox and context is None:
-        raise click.UsageError(
-            "Name the cluster. --sandbox starts an embedded one for this command, on this machine, and removes it "
-            "afterwards; --context NAME uses that context of your kubeconfig. The current context is never used by accident."
-        )
-    return Wanted(context, kubeconfig)

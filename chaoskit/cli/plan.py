@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from chaoskit.cli.place import place_options, wanted_place
+from chaoskit.cli.options import place_options, wanted_place
 
 
 @click.command(short_help="Show what a run would do.")
@@ -27,9 +27,12 @@ def plan(file: Path, sandbox: bool, context: str | None, kubeconfig: Path | None
     from chaoskit.cli.talk import result, talk
     from chaoskit.reports.forecast import render_plan
     from chaoskit.runner.plan import new_run_id
+    from chaoskit.runner.preflight import refuse_blocked
+    from chaoskit.runner.sending import refuse_missing_values
 
     wanted = wanted_place(sandbox, context, kubeconfig)
     read = read_files([file])[0]
+    refuse_missing_values(read.experiment)
 
     async def work() -> int:
         run, err = new_run_id(), talk()
@@ -39,6 +42,7 @@ def plan(file: Path, sandbox: bool, context: str | None, kubeconfig: Path | None
         ):
             forecast = await planned(read, where, run, seed, is_fresh=where.is_sandbox)
             result().print(render_plan(read.experiment, forecast, circumstances(read, where)))
+            refuse_blocked(forecast.caveats)
         return 0
 
     return interruptible(lambda signals: work())

@@ -7,10 +7,15 @@ import dataclasses
 
 from chaoskit.cli.files import ExperimentFile, code_named
 from chaoskit.cli.place import Place
-from chaoskit.model.errors import CouldNotRun
-from chaoskit.model.plan import Plan, Route
+from chaoskit.model.errors import CouldNotRun, NotFound
+from chaoskit.model.experiment import Experiment
+from chaoskit.model.plan import Caveat, Plan, Route
 from chaoskit.reports.forecast import Circumstances
 from chaoskit.runner import plan as planner
+from chaoskit.runner.guard import grounds
+from chaoskit.runner.preflight import lacking, preflight, refuse_blocked
+from chaoskit.runner.rights import foreseen_needs
+from chaoskit.runner.sending import caveats as traffic_caveats
 from chaoskit.runner.session import find_route
 from chaoskit.traffic.route import NoAnswer
 
@@ -26,10 +31,23 @@ async def planned(file: ExperimentFile, where: Place, run: str, seed: int | None
     Raises CouldNotRun.
     """
     experiment, cluster = file.experiment, where.cluster
+    caveats = await _rights_lacking(experiment, where)
     chosen = seed if seed is not None else experiment.seed if experiment.seed is not None else planner.new_seed()
-    route = await _route(file, where, ANSWERS_WITHIN_S if is_fresh else 0.0)
-    found = await planner.plan(experiment, cluster, run=run, seed=chosen, route=route)
-    return dataclasses.replace(found, server=cluster.server, context=cluster.context)
+    try:
+        route = await _route(file, where, ANSWERS_WITHIN_S if is_fresh else 0.0)
+        rules = grounds(await where.needs_opt_in())
+        found = await planner.plan(experiment, cluster, run=run, seed=chosen, route=route, grounds=rules)
+        found = dataclasses.replace(found, server=cluster.server, context=cluster.context)
+    except NotFound as error:
+        hint = "" if is_fresh else "; apply the application first, or let --setup apply the experiment's manifests"
+        raise CouldNotRun(f"{error} (context {cluster.context}, target {experiment.target}){hint}") from error
+    caveats = (
+        *caveats,
+        *await preflight(experiment, found, cluster),
+        *found.caveats,
+        *traffic_caveats(experiment, route, found.expected_s),
+    )
+    return dataclasses.replace(found, caveats=caveats)
 
 
 async def _route(file: ExperimentFile, where: Place, patience_s: float) -> Route | None:
@@ -51,9 +69,10 @@ def circumstances(file: ExperimentFile, where: Place) -> Circumstances:
     return Circumstances(where.profile, code)
 
 
-async def refuse_missing_rights(plan: Plan, where: Place) -> None:
-    """Raises CouldNotRun naming the rights the plan needs and these credentials lack. A sandbox grants all."""
-    missing = [] if where.is_sandbox else await where.cluster.missing(plan.rights)
-    if missing:
-        named = ", ".join(f"{r.verb} {r.resource}" + (f" in {r.namespace}" if r.namespace else "") for r in missing)
-        raise CouldNotRun(f"context {plan.context!r} lacks rights that this run needs: {named}; nothing was touched")
+async def _rights_lacking(experiment: Experiment, where: Place) -> tuple[Caveat, ...]:
+    """The rights that are wished for and missing. Raises CouldNotRun naming those without which nothing can be planned. A fresh sandbox grants all."""
+    if where.is_sandbox:
+        return ()
+    found = await lacking(await foreseen_needs(experiment), where.cluster)
+    refuse_blocked(found)
+    return found

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from chaoskit.cli.place import place_options, wanted_place
+from chaoskit.cli.options import place_options, state_namespace_option, wanted_place
 
 
 @click.command(short_help="Run experiments and judge them.")
@@ -20,6 +20,8 @@ from chaoskit.cli.place import place_options, wanted_place
 @click.option("--run-dir", type=click.Path(path_type=Path), metavar="DIR", help="The run folder [runs/TIME-NAME-ID].")
 @click.option("--seed", type=click.IntRange(min=0), help="Use this seed instead of the file's or a random one.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="What stdout gets.")
+@click.option("--watchdog/--no-watchdog", default=True, help="Let a process beside this one put back if this one dies.")
+@state_namespace_option
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the findings as JUnit XML too.")
 def run(
     files: tuple[Path, ...],
@@ -32,6 +34,8 @@ def run(
     seed: int | None,
     output: Literal["table", "json"],
     junit: Path | None,
+    watchdog: bool,
+    state_namespace: str,
 ) -> int:
     """Run the experiments of FILES one after the other. All files are checked before the first one runs.
 
@@ -47,12 +51,17 @@ def run(
         raise click.UsageError(
             f"{run_dir} exists already; name another --run-dir, so that no earlier evidence is overwritten."
         )
+    if junit is not None and not junit.parent.is_dir():
+        raise click.UsageError(f"--junit: there is no folder {junit.parent}.")
 
     from chaoskit.cli.files import read_files
     from chaoskit.cli.running import Options, refuse_to_guess_consent, run_all
     from chaoskit.cli.signals import interruptible
+    from chaoskit.runner.sending import refuse_missing_values
 
     read = read_files(files)
-    options = Options(wanted, yes, setup, run_dir, seed, output, junit)
+    options = Options(wanted, yes, setup, run_dir, seed, output, junit, state_namespace, watchdog)
     refuse_to_guess_consent(options)
+    for each in read:
+        refuse_missing_values(each.experiment)
     return interruptible(lambda signals: run_all(read, options, signals))

@@ -12,28 +12,38 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from xml.etree.ElementTree import Element
 
 import click
 
 from chaoskit.cli import gravest, known, tell
+from chaoskit.cli.consent import confirm_production
 from chaoskit.cli.endings import Ended, code_of, leftover_lines
 from chaoskit.cli.files import ExperimentFile
 from chaoskit.cli.live import display
-from chaoskit.cli.place import Place, Wanted, place
-from chaoskit.cli.planning import circumstances, planned, refuse_missing_rights
+from chaoskit.cli.options import Wanted
+from chaoskit.cli.place import Place, place
+from chaoskit.cli.planning import circumstances, planned
 from chaoskit.cli.signals import Signals
 from chaoskit.cli.staging import staged
 from chaoskit.cli.talk import lively, result, talk
+from chaoskit.cli.watching import claimed, watchdog
 from chaoskit.model.errors import ChaosError, CouldNotRun, UsageError
 from chaoskit.reports import html, junit
 from chaoskit.reports.forecast import render_plan, render_plan_shortly
 from chaoskit.reports.json import error_to_json, result_to_json
 from chaoskit.reports.terminal import render_verdict
+from chaoskit.runner.audit import author
+from chaoskit.runner.claim import Claim
 from chaoskit.runner.folder import REPORT, create_folder, write_private
+from chaoskit.runner.place import STATE_NAMESPACE
 from chaoskit.runner.plan import new_run_id
+from chaoskit.runner.preflight import refuse_blocked
 from chaoskit.runner.recover import find_leftovers
+from chaoskit.runner.redact import clean
 from chaoskit.runner.run import Run
-from chaoskit.runner.session import Scene, check_unchanged, conduct
+from chaoskit.runner.session import Scene, check_unchanged, conduct, early_crew
+from chaoskit.traffic.supervisor import Crew
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,8 @@ class Options:
     seed: int | None = None
     output: Literal["table", "json"] = "table"
     junit: Path | None = None
+    state_namespace: str = STATE_NAMESPACE
+    watchdog: bool = True
 
 
 @dataclass(slots=True)
@@ -54,7 +66,7 @@ class Tally:
     """What became of the runs so far."""
 
     codes: list[int] = field(default_factory=list)
-    ended: list[Ended] = field(default_factory=list)
+    suites: list[Element] = field(default_factory=list)
     last_words: list[str] = field(default_factory=list)
 
 
@@ -71,24 +83,27 @@ async def run_all(files: Sequence[ExperimentFile], options: Options, signals: Si
         for file in files:
             if signals.heard is None:
                 await _run_one(file, options, signals, tally)
+        if options.junit is not None:
+            options.junit.write_text(clean(junit.render(tally.suites)), encoding="utf-8")
     finally:
-        if options.junit is not None and tally.ended:
-            suites = [junit.suite(each.history, each.verdict, each.name) for each in tally.ended]
-            options.junit.write_text(junit.render(suites), encoding="utf-8")
-        # Last, so that nothing scrolls it away.
+        # Last, so that nothing scrolls it away, and whatever else went wrong.
         for line in tally.last_words:
-            click.secho(line, err=True, fg="red", bold=True)
+            talk().print(line, style="bold red", soft_wrap=True)
     return gravest(tally.codes)
 
 
 async def _run_one(file: ExperimentFile, options: Options, signals: Signals, tally: Tally) -> None:
     """Run one file. Whatever goes wrong is told and counted, and the next one goes on; only a cancellation passes."""
     try:
-        async with _at(file, options) as (where, run):
-            ended = await _conducted(file, where, run, options, signals)
-            tally.ended.append(ended)
-            tally.codes.append(code_of(ended.verdict))
+        # The traffic's processes take a while to load: that fits beside the start of the place and the setup.
+        async with early_crew(file.experiment) as crew, _at(file, options) as (where, claim):
+            ended = await _conducted(file, where, claim, options, signals, crew)
+            # First what matters most: if telling goes wrong, what was not put back is told all the same.
             tally.last_words += leftover_lines(ended)
+            tally.codes.append(code_of(ended.verdict))
+            tally.suites.append(junit.suite(ended.history, ended.verdict, ended.name))
+            write_private(ended.folder / REPORT, html.render(ended.history, ended.verdict, ended.name))
+            tally.codes.append(_told(ended, options))
     except (ChaosError, ExceptionGroup) as error:
         tally.codes.append(_failed(error, file, options, tally))
     finally:
@@ -97,6 +112,7 @@ async def _run_one(file: ExperimentFile, options: Options, signals: Signals, tal
 
 def _failed(error: Exception, file: ExperimentFile, options: Options, tally: Tally) -> int:
     ours = known(error)
+    tally.suites.append(junit.suite_of_error(file.experiment.name, str(ours or error)))
     if ours is not None and ours.exit_code == 4:
         tally.last_words.append(f"NOT RESTORED: {ours}")
         return 4
@@ -107,31 +123,39 @@ def _failed(error: Exception, file: ExperimentFile, options: Options, tally: Tal
 
 
 @asynccontextmanager
-async def _at(file: ExperimentFile, options: Options) -> AsyncIterator[tuple[Place, str]]:
-    """The place, with the experiment's setup in it, and the id of the run."""
+async def _at(file: ExperimentFile, options: Options) -> AsyncIterator[tuple[Place, Claim]]:
+    """The place, with the experiment's setup in it, and the run's claim on it."""
     run, say = new_run_id(), _say
     if options.wanted.context is None:
         say("starting a sandbox (profile fast) ...")
     async with place(options.wanted) as where:
-        await _refuse_leftovers(file, where)
+        await _refuse_leftovers(file, where, options.state_namespace)
+        await confirm_production(where, _line_of_stdin)
         if options.setup and not where.is_sandbox:
             await _confirm(options, f"Apply {len(file.manifests)} manifests to context {where.cluster.context}?")
-        async with staged(file, where, run, options.setup, say):
-            yield where, run
+        async with (
+            claimed(where, run, options.state_namespace, say) as claim,
+            staged(file, where, run, options.setup, say),
+        ):
+            yield where, claim
 
 
-async def _conducted(file: ExperimentFile, where: Place, run: str, options: Options, signals: Signals) -> Ended:
+async def _conducted(
+    file: ExperimentFile, where: Place, claim: Claim, options: Options, signals: Signals, crew: Crew | None
+) -> Ended:
     experiment, err = file.experiment, talk()
+    run = claim.holder.run
     plan = await planned(file, where, run, options.seed, is_fresh=where.is_sandbox or options.setup)
     render = render_plan_shortly if where.is_sandbox else render_plan
     err.print(render(experiment, plan, circumstances(file, where)))
-    await refuse_missing_rights(plan, where)
+    refuse_blocked(plan.caveats)
     if not where.is_sandbox:
         await _confirm(options, f"Run this on context {plan.context}?")
     clock = await where.clock()
     await check_unchanged(experiment, plan, where.cluster)
-    folder = create_folder(options.run_dir or _default_folder(file, run))
-    scene = Scene(plan.server, plan.context, where.profile, clock)
+    folder = _made(options.run_dir or _default_folder(file, run))
+    watch = watchdog(plan, options.wanted, folder, options.state_namespace, _say) if options.watchdog else None
+    scene = Scene(plan.server, plan.context, where.profile, clock, where.clock)
     async with display(err, lively()) as shown:
 
         def on_run(live: Run) -> None:
@@ -139,13 +163,33 @@ async def _conducted(file: ExperimentFile, where: Place, run: str, options: Opti
             signals.give(live)
 
         history, verdict = await conduct(
-            experiment, file.text, plan, where.cluster, folder, scene, on_run=on_run, on_phase=shown.on_phase
+            experiment,
+            file.text,
+            plan,
+            where.cluster,
+            folder,
+            scene,
+            crew=crew,
+            by=author(await where.cluster.user()),
+            claim=claim,
+            watch=watch,
+            announce=where.cluster.keep,
+            on_run=on_run,
+            on_phase=shown.on_phase,
         )
     context = "" if where.is_sandbox else plan.context
-    ended = Ended(experiment.name, context, experiment.target.namespace or "", folder, history, verdict)
-    await asyncio.to_thread(write_private, folder / REPORT, html.render(history, verdict, experiment.name))
-    _print_result(ended, options)
-    return ended
+    return Ended(experiment.name, context, experiment.target.namespace or "", folder, history, verdict)
+
+
+def _told(ended: Ended, options: Options) -> int:
+    """Print the result; 3 when stdout does not take it. The undo and the evidence must not hang on a pipe."""
+    try:
+        _print_result(ended, options)
+    except OSError as error:
+        return tell(
+            CouldNotRun(f"the result could not be written to stdout: {error.strerror}; it is in {ended.folder}")
+        )
+    return 0
 
 
 def _print_result(ended: Ended, options: Options) -> None:
@@ -159,17 +203,25 @@ def _print_json(data: object) -> None:
     click.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
+def _made(folder: Path) -> Path:
+    """The new run folder. Raises CouldNotRun when there is no place for it: without evidence nothing is touched."""
+    try:
+        return create_folder(folder)
+    except OSError as error:
+        raise CouldNotRun(f"the run folder {folder} cannot be made: {error.strerror}; nothing was touched") from None
+
+
 def _default_folder(file: ExperimentFile, run: str) -> Path:
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     return Path("runs") / f"{stamp}-{file.experiment.name}-{run}"
 
 
-async def _refuse_leftovers(file: ExperimentFile, where: Place) -> None:
+async def _refuse_leftovers(file: ExperimentFile, where: Place, state_namespace: str) -> None:
     """Raises CouldNotRun when an earlier run left something here: what is measured now would not be the application as it is meant to be."""
     if where.is_sandbox:
         return
     namespace = file.experiment.target.namespace or "default"
-    found, unseen = await find_leftovers(where.cluster, namespace)
+    found, unseen = await find_leftovers(where.cluster, namespace, state_namespace)
     for why in unseen:
         _say(f"could not look for leftovers of earlier runs: {why}")
     if found:

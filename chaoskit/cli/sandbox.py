@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -28,14 +28,15 @@ def sandbox() -> None:
     show_default=True,
     help="The cluster's own timings.",
 )
+@click.option("--simulate", is_flag=True, help="Pods run no process: for tests of scale.")
 @click.option(
     "--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="The kubeconfig to add its context to."
 )
-def up(nodes: int, profile: str, kubeconfig: Path | None) -> None:
+def up(nodes: int, profile: str, kubeconfig: Path | None, simulate: bool) -> None:
     """Start a cluster that stays until `chaoskit sandbox down`; its context is called chaoskit-sandbox."""
     from chaoskit.sandbox import cluster
 
-    info = _asked(lambda: cluster.up(nodes, profile, kubeconfig))
+    info = _asked(lambda: cluster.up(nodes, profile, kubeconfig, simulated=simulate))
     click.echo(_told(info))
 
 
@@ -49,10 +50,15 @@ def down() -> None:
 
 @sandbox.command(short_help="Say whether it is up.")
 def status() -> int:
-    """Say whether the cluster is up. Exits with 3 when it is not."""
+    """Say whether the cluster is up, how its nodes are, and what was asked of it in vain. Exits with 3 when it is not up."""
+    from chaoskit.sandbox import cluster
+
     info = _running()
-    click.echo("there is no sandbox; start one with: chaoskit sandbox up" if info is None else _told(info))
-    return 3 if info is None else 0
+    if info is None:
+        click.echo("there is no sandbox; start one with: chaoskit sandbox up")
+        return 3
+    click.echo("\n".join([_told(info), *_particulars(_asked(lambda: cluster.particulars(info)))]))
+    return 0
 
 
 @sandbox.command(short_help="Print its kubeconfig.")
@@ -81,6 +87,17 @@ def _asked(question: Callable[[], V]) -> V:
         return question()
     except SandboxError as error:
         raise CouldNotRun(str(error)) from None
+
+
+def _particulars(told: dict[str, Any]) -> list[str]:
+    """A line for each node that is not as it should be, each unsupported request and each crash of a controller."""
+    lines = ["pods are simulated: they run no process"] if told["simulatedPods"] else []
+    for node in told["nodes"]:
+        states = {"without power": not node["powered"], "frozen": node["frozen"], "disconnected": not node["connected"]}
+        wrong = [state for state, holds in states.items() if holds]
+        lines += [f"{node['name']}: {', '.join(wrong)}"] if wrong else []
+    lines += [f"asked for and not supported: {what}, {count} times" for what, count in told["unsupported"].items()]
+    return lines + [f"controller {name} crashed {count} times" for name, count in told["crashes"].items()]
 
 
 def _told(info: SandboxInfo) -> str:

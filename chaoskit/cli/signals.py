@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-import click
+from chaoskit.cli.talk import talk
 
 HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -25,6 +25,7 @@ class Signals:
         self.heard: signal.Signals | None = None
         self._task = task
         self._run: Abortable | None = None
+        self._console = talk()
 
     def give(self, run: Abortable) -> None:
         """From now on this run is stopped, instead of the verb's task."""
@@ -37,18 +38,20 @@ class Signals:
         self._run = None
 
     def hear(self, number: signal.Signals) -> None:
+        """Act first and talk then: when a terminal was closed there may be nobody to talk to."""
         if self.heard is not None:
-            click.echo(
-                "chaoskit: putting back and cleaning up is under way; a second signal does not stop it", err=True
-            )
+            self._say("putting back and cleaning up is under way; a second signal does not stop it")
             return
         self.heard = number
         if self._run is None:
-            click.echo(f"chaoskit: {number.name}: stopping", err=True)
             self._task.cancel()
-            return
-        click.echo(f"chaoskit: {number.name}: putting back", err=True)
-        self._run.abort(number.name)
+            self._say(f"{number.name}: stopping")
+        else:
+            self._run.abort(number.name)
+            self._say(f"{number.name}: putting back")
+
+    def _say(self, text: str) -> None:
+        self._console.print(f"chaoskit: {text}", soft_wrap=True)
 
     def code(self, code: int) -> int:
         """The exit code: 128 and the signal's number when one was heard, unless something was not put back."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
-from typing import IO
+from typing import IO, cast
 
 from rich.console import Console
 
@@ -14,7 +16,7 @@ PLAIN_WIDTH = 120
 
 def talk() -> Console:
     """The console for people: stderr."""
-    return _console(sys.stderr)
+    return _console(_Steady(sys.stderr))
 
 
 def result() -> Console:
@@ -27,7 +29,33 @@ def lively() -> bool:
     return sys.stderr.isatty() and not os.environ.get("CI")
 
 
-def _console(file: IO[str]) -> Console:
+class _Steady(io.TextIOBase):
+    """A stream that swallows what cannot be written: a closed terminal must not raise in the middle of an undo."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # a text stream that wraps another has the other's
+        return str(getattr(self._stream, "encoding", "utf-8"))
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+
+def _console(file: IO[str] | _Steady) -> Console:
     width = None if file.isatty() else PLAIN_WIDTH
     # Names and messages come from a cluster: nothing in them is markup of ours.
-    return Console(file=file, markup=False, highlight=False, emoji=False, width=width)
+    return Console(file=cast("IO[str]", file), markup=False, highlight=False, emoji=False, width=width)

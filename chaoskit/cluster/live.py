@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from chaoskit.cluster import clock, conditions, operations, watch
+from chaoskit.cluster import books, clock, conditions, operations, rehearsal, watch
 from chaoskit.cluster.access import Access
 from chaoskit.cluster.address import api_version, path_of
 from chaoskit.cluster.transport import Transport, opened
-from chaoskit.model.errors import CouldNotRun, NotFound
+from chaoskit.model.errors import ClusterError, CouldNotRun, NotFound
 from chaoskit.model.operation import Operation, Right
 from chaoskit.model.resource import Obj, Ref, resource_of
 from chaoskit.model.seams import Reply, Sight
@@ -68,6 +69,14 @@ class LiveCluster:
         """See `cluster.operations.landed`."""
         return await operations.landed(self.transport, op, mark)
 
+    async def keep(self, obj: Obj, within_s: float = 10.0) -> Obj:
+        """See `cluster.books.keep`."""
+        return await books.keep(self.transport, obj, within_s)
+
+    async def drop(self, ref: Ref, within_s: float = 10.0) -> None:
+        """See `cluster.books.drop`."""
+        await books.drop(self.transport, ref, within_s)
+
     async def may(self, right: Right) -> bool:
         """Whether these credentials have the right. Source: SelfSubjectAccessReview; a rights *listing* may be incomplete."""
         resource, _, subresource = right.resource.partition("/")
@@ -87,9 +96,28 @@ class LiveCluster:
         answer = await self.transport.ask("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
         return bool(answer["status"]["allowed"])
 
+    async def rehearsed(self, op: Operation, mark: str) -> Reply | None:
+        """See `cluster.rehearsal.rehearsed`."""
+        return await rehearsal.rehearsed(self.transport, op, mark)
+
+    async def rehearsed_undo(self, undo: Operation) -> Reply | None:
+        """See `cluster.rehearsal.rehearsed_undo`."""
+        return await rehearsal.rehearsed_undo(self.transport, undo)
+
     async def missing(self, rights: frozenset[Right]) -> builtins.list[Right]:
         """Those of the rights that these credentials lack, sorted."""
-        return [right for right in sorted(rights, key=str) if not await self.may(right)]
+        asked = sorted(rights, key=str)
+        granted = await asyncio.gather(*(self.may(right) for right in asked))
+        return [right for right, ok in zip(asked, granted, strict=True) if not ok]
+
+    async def user(self) -> str:
+        """Who these credentials are to the server, "" where it does not tell. Source: authentication.k8s.io/v1, SelfSubjectReview (1.28)."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        try:
+            answer = await self.transport.ask("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
+        except ClusterError:
+            return ""
+        return str(((answer.get("status") or {}).get("userInfo") or {}).get("username", ""))
 
     async def clock_offset(self) -> tuple[float, float]:
         """(offset, error) in seconds: the server's wall clock minus ours. Takes about a second."""

@@ -21,6 +21,9 @@ RUN_LABEL = "chaoskit.dev/run"
 MARK_ANNOTATION = "chaoskit.dev/mark"
 UNDO_ANNOTATION = "chaoskit.dev/undo"
 
+OWN_LABELS: Mapping[str, str] = {"app.kubernetes.io/managed-by": "chaoskit"}
+"""On what is ours alone (leases, run records), so that it is found without looking at everybody's."""
+
 _RUN = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z")
 
 

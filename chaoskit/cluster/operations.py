@@ -8,6 +8,7 @@ server would have given: 404, 409 or 422.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 
 import orjson
@@ -15,7 +16,7 @@ import orjson
 from chaoskit.cluster.address import api_version, collection, path_of, proxied
 from chaoskit.cluster.execution import executed
 from chaoskit.cluster.mark import mark_of, marked, split_mark
-from chaoskit.cluster.patch import JsonPatch, forgetting, is_applied, json_patch, mismatch
+from chaoskit.cluster.patch import JsonPatch, disowning, forgetting, is_applied, json_patch, mismatch
 from chaoskit.cluster.transport import ACT_S, MANAGER, Transport
 from chaoskit.model.errors import AnswerLost, ClusterError, CouldNotRun, NotFound
 from chaoskit.model.operation import (
@@ -94,8 +95,24 @@ async def _patch(transport: Transport, op: Patch, mark: str, undoing: bool) -> R
             return Reply(422, {"message": why, "reason": "Invalid"})
         reply = await _send_patch(transport, op, json_patch(op, live, mark, undoing))
         if reply.status not in (409, 422):
+            if undoing and reply.status < 300:
+                await _disown(transport, op, reply.body)
             return reply
     return reply
+
+
+async def _disown(transport: Transport, op: Patch, live: Obj) -> None:
+    """Give up the fields that were put back, or our name would stay on them. Where that cannot be done, the value is back all the same.
+
+    Source: kubernetes.io, Server-Side Apply, Clearing managedFields; restoring a value leaves its last writer as the owner.
+    """
+    with contextlib.suppress(ClusterError):
+        if op.subresource:
+            live = await transport.read(path_of(op.ref))
+        body = disowning(live, MANAGER)
+        if body:
+            path = path_of(op.ref)
+            await transport.act("PATCH", path, orjson.dumps(body), "application/json-patch+json", PARAMS)
 
 
 async def _send_patch(transport: Transport, op: Patch, body: JsonPatch) -> Reply:

@@ -115,6 +115,25 @@ def forgetting(op: Patch, live: Obj, mark: str) -> JsonPatch:
     return [_op("test", "/metadata/uid", live["metadata"]["uid"]), *_noted(op, live, mark, undoing=True)]
 
 
+def disowning(live: Obj, manager: str) -> JsonPatch:
+    """A patch that takes a manager's entries out of the object's managedFields; empty when it has none, or has something to undo here still."""
+    meta = live["metadata"]
+    owners = meta.get("managedFields") or []
+    ours = [number for number, entry in enumerate(owners) if entry.get("manager") == manager]
+    if not ours or undo_note(live).steps or not meta.get("uid"):
+        return []
+    tests: JsonPatch = [_op("test", "/metadata/uid", meta["uid"])]
+    if len(ours) == len(owners):
+        # An empty list would mean: leave them as they are.
+        return [*tests, _op("replace", "/metadata/managedFields", [{}])]
+    for number in reversed(ours):
+        tests += [
+            _op("test", f"/metadata/managedFields/{number}/manager", manager),
+            {"op": "remove", "path": f"/metadata/managedFields/{number}"},
+        ]
+    return tests
+
+
 def _changed(change: Field | Item, live: Obj) -> Iterator[dict[str, Json]]:
     value = value_at(live, change.path)
     yield from _missing_parent(change.path, live)

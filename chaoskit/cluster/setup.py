@@ -12,6 +12,7 @@ from chaoskit.model.errors import AnswerLost, ClusterError, CouldNotRun
 from chaoskit.model.operation import Create, Delete, Operation
 from chaoskit.model.resource import Json, Obj, Ref, ref_of, resource_of
 from chaoskit.model.seams import Reply, View
+from chaoskit.semantics.consent import ALLOW_LABEL
 
 LOOK_S = 0.1
 
@@ -58,7 +59,7 @@ async def apply(cluster: Door, manifests: Sequence[Obj], namespace: str, run: st
 def _in_order(manifests: Sequence[Obj], namespace: str) -> Iterator[Obj]:
     """The namespace first, then what pods need, then the workloads; each told its namespace."""
     if not any(m.get("kind") == "Namespace" and m["metadata"]["name"] == namespace for m in manifests):
-        yield {"kind": "Namespace", "metadata": {"name": namespace}}
+        yield {"kind": "Namespace", "metadata": {"name": namespace, "labels": {ALLOW_LABEL: "true"}}}
     ranked = sorted(manifests, key=lambda m: _ORDER.index(m["kind"]) if m.get("kind") in _ORDER else len(_ORDER))
     for manifest in ranked:
         yield _placed(manifest, namespace)
@@ -69,6 +70,9 @@ def _placed(manifest: Obj, namespace: str) -> Obj:
     meta = manifest.get("metadata") or {}
     if not meta.get("name"):
         raise CouldNotRun(f"a {at.kind} of the manifests has no metadata.name; generated names are not supported")
+    if at.kind == "Namespace":
+        # What an experiment brings along it may touch.
+        return {**manifest, "metadata": {**meta, "labels": {**(meta.get("labels") or {}), ALLOW_LABEL: "true"}}}
     if not at.namespaced:
         return manifest
     if meta.get("namespace", namespace) != namespace:

@@ -21,7 +21,8 @@ from chaoskit.model.seams import SLO, View
 from chaoskit.model.step import Aim, Fate, FieldIs, Gone, Outcome, Stage, Step, Until, step
 from chaoskit.model.subject import Subject
 from chaoskit.model.target import STRICT
-from chaoskit.model.units import Duration
+from chaoskit.model.units import DurationField
+from chaoskit.model.written import by_default
 from chaoskit.semantics.pods import grace_s, is_active
 
 SLACK_S = 15.0
@@ -38,7 +39,7 @@ class DrainNode:
 
     kind: ClassVar[str] = "drainNode"
 
-    timeout: Duration = 60.0
+    timeout: DurationField = by_default(60.0)
     """How long a refused eviction is asked again."""
     delete_empty_dir_data: bool = False
     """Evict pods with emptyDir volumes too; their data is lost."""

@@ -14,11 +14,13 @@ from chaoskit.model.seams import View
 from chaoskit.model.step import Aim
 from chaoskit.model.subject import Subject, pruned
 from chaoskit.model.target import Target
+from chaoskit.semantics.consent import PROTECTED_NAMESPACES, allows
 from chaoskit.semantics.owners import controller_of, controller_uid
 from chaoskit.semantics.pods import is_active, is_terminating
 from chaoskit.semantics.services import selects
 
 _NOT_SERVED = (404, 501)
+_FORBIDDEN = 403
 
 
 async def survey(view: View, target: Target) -> Subject:
@@ -32,7 +34,6 @@ async def survey(view: View, target: Target) -> Subject:
     workloads = _controllers(pods, [obj for obj in everything if obj["kind"] in _WORKLOADS])
     siblings = _controlled(workloads, [obj for obj in everything if obj["kind"] == "Pod" and is_active(obj)])
     subjects = siblings or list(pods)
-    nodes = await view.list("Node")
     return Subject(
         workloads=tuple(map(pruned, workloads)),
         pods=tuple(map(pruned, subjects)),
@@ -40,8 +41,18 @@ async def survey(view: View, target: Target) -> Subject:
             pruned(obj) for obj in everything if obj["kind"] == "Service" and any(selects(obj, pod) for pod in subjects)
         ),
         budgets=tuple(pruned(obj) for obj in everything if obj["kind"] == "PodDisruptionBudget"),
-        nodes=tuple(map(pruned, nodes)),
+        nodes=tuple(map(pruned, await _nodes(view, target))),
     )
+
+
+async def _nodes(view: View, target: Target) -> Sequence[Obj]:
+    """Credentials for one namespace do not reach the nodes. Only a fault that means a node needs them."""
+    try:
+        return await view.list("Node")
+    except ClusterError as error:
+        if error.status == _FORBIDDEN and target.kind not in ("node", "node_of"):
+            return []
+        raise
 
 
 _WORKLOADS = ("Deployment", "ReplicaSet")
@@ -144,11 +155,45 @@ def _picked(candidates: Sequence[Obj], aim: Aim, *salt: object) -> Sequence[Obj]
 
 
 async def pick_nodes(view: View, aim: Aim) -> Sequence[Obj]:
-    """The nodes that a node or nodeOf target means. Raises CouldNotRun for another kind of target or when none fits."""
+    """The nodes that a node or nodeOf target means; of several those that house the fewest pods of strangers. Raises CouldNotRun when none fits."""
     if aim.target.kind == "node":
         return [await view.get(Ref("Node", str(aim.target.node)))]
     if aim.target.kind != "node_of":
         raise CouldNotRun(f"this fault needs a target of kind node or nodeOf, not {aim.target}")
     names = {pod["spec"]["nodeName"] for pod in await live_pods(view, aim.target) if pod["spec"].get("nodeName")}
     nodes = [node for node in await view.list("Node") if node["metadata"]["name"] in names]
-    return _picked(sorted(nodes, key=lambda node: str(node["metadata"]["name"])), aim)
+    by_name = sorted(nodes, key=lambda node: str(node["metadata"]["name"]))
+    if isinstance(aim.target.pick, int):
+        by_name = list(await _cleanest(view, by_name, aim.target))
+    return _picked(by_name, aim)
+
+
+async def _cleanest(view: View, nodes: Sequence[Obj], target: Target) -> Sequence[Obj]:
+    """The nodes that as many as are picked can be drawn from: those with the fewest pods that are strangers to the target.
+
+    A stranger lies in another namespace, protected or without an opt-in. DaemonSet pods stay where they are and do not count.
+    """
+    wanted = int(target.pick)
+    if len(nodes) <= wanted:
+        return nodes
+    housed = [await view.list("Pod", fields=f"spec.nodeName={node['metadata']['name']}") for node in nodes]
+    foreign = {pod["metadata"]["namespace"] for pods in housed for pod in pods} - {target.namespace}
+    unwilling = {place for place in foreign if not await _willing(view, place)}
+    counts = [
+        sum(pod["metadata"]["namespace"] in unwilling and controller_kind(pod) != "DaemonSet" for pod in pods)
+        for pods in housed
+    ]
+    limit = sorted(counts)[wanted - 1]
+    return [node for node, count in zip(nodes, counts, strict=True) if count <= limit]
+
+
+async def _willing(view: View, namespace: str) -> bool:
+    if namespace in PROTECTED_NAMESPACES:
+        return False
+    try:
+        found = await view.find(Ref("Namespace", namespace))
+    except ClusterError as error:
+        if error.status != _FORBIDDEN:
+            raise
+        return False
+    return found is not None and allows(found)

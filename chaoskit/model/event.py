@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from chaoskit.model.resource import Json
 
 KINDS = (
     "run.began", "run.ended", "planned", "phase", "stage.intended", "step.done", "step.refused", "step.seen", "step.unseen",
-    "step.gone", "step.undone", "gate", "guard", "feed.opened", "feed.gap", "seen", "traffic.began", "traffic.health", "traffic.ended", "clock",
+    "step.gone", "step.lapsed", "step.undone", "gate", "guard", "feed.opened", "feed.gap", "seen", "traffic.began", "traffic.health", "traffic.ended", "clock",
 )  # fmt: skip
 """The closed list of kinds this version writes."""
 
@@ -43,13 +43,14 @@ class Journal(Protocol):
         ...
 
 
-def encode(event: Event) -> bytes:
-    """One line, newline included."""
-    body = json.dumps(
+def encode(event: Event, screened: Callable[[str], str] = str) -> bytes:
+    """One line, newline included. `screened` may change what strings hold, nothing else of the text."""
+    text = json.dumps(
         {"v": 1, "seq": event.seq, "t": event.t_ns, "kind": event.kind, "data": event.data},
         separators=(",", ":"),
         ensure_ascii=False,
-    ).encode()
+    )
+    body = screened(text).encode()
     return body[:-1] + b',"crc":"%08x"}\n' % zlib.crc32(body)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -11,8 +12,10 @@ from pydantic import Field as Limits
 from pydantic.dataclasses import dataclass
 
 from chaoskit.model.seams import SLO, Fault
+from chaoskit.model.sending import Headers, Method, PathText, Payload, SentRequest, TrafficTls
 from chaoskit.model.target import STRICT, Name, Target
-from chaoskit.model.units import Duration, Rate, Ratio
+from chaoskit.model.units import DurationField, OptionalDurationField, RateField, RatioField
+from chaoskit.model.written import by_default
 
 API_VERSION = "chaoskit.dev/v1alpha1"
 
@@ -33,9 +36,9 @@ class Identity:
 class Connections:
     """How connections are used: `fresh` opens one per request (shows balancing and endpoint propagation), `reuse` keeps them (shows draining)."""
 
-    fresh: Ratio = 0.5
+    fresh: RatioField = by_default(0.5)
     """Share of requests on a connection of their own."""
-    reuse: Ratio = 0.5
+    reuse: RatioField = by_default(0.5)
     """Share of requests on kept connections."""
 
     @model_validator(mode="after")
@@ -43,12 +46,6 @@ class Connections:
         if abs(self.fresh + self.reuse - 1) > 1e-9:
             raise ValueError("the shares of fresh and reuse must add up to 100%")
         return self
-
-
-def _header(text: object) -> object:
-    if not isinstance(text, str) or not text.isprintable():
-        raise ValueError("a header value must be one line of text")
-    return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -61,19 +58,25 @@ class Traffic:
     """A base URL that leads to the application, instead of a route to the Service."""
     port: Annotated[int, Strict(), Limits(ge=1, le=65535)] | Name | None = None
     """The Service's port by number or name; needed when it has several."""
-    path: Annotated[str, Limits(pattern=r"^/\S*$")] = "/"
-    """The path requested."""
-    method: Literal["GET", "HEAD", "POST", "PUT", "DELETE"] = "GET"
-    """The HTTP method."""
-    headers: dict[str, Annotated[str, BeforeValidator(_header)]] = field(default_factory=dict)
-    """Headers sent with each request."""
-    rate: Rate = 100.0
+    path: PathText = "/"
+    """The path requested, of traffic with one kind of request."""
+    method: Method = "GET"
+    """Its HTTP method."""
+    headers: Headers = field(default_factory=dict)
+    """Headers sent with each request: texts, or valueFrom: {env: NAME} for what must not stand in a file."""
+    body: Payload = None
+    """What the request carries: a text, or {text: ...}, {json: ...}, {file: ...}."""
+    chunked: bool = False
+    """Whether the body goes in chunks, without a length told before."""
+    requests: tuple[SentRequest, ...] = ()
+    """Several kinds of requests instead of path, method, body and chunked."""
+    rate: RateField = by_default(100.0)
     """Requests a second, as 100/s."""
     arrivals: Literal["constant", "poisson"] = "constant"
     """How arrivals are spaced."""
     connections: Connections = field(default_factory=Connections)
     """The shares of the two connection policies."""
-    timeout: Duration = 2.0
+    timeout: DurationField = by_default(2.0)
     """When a request counts as failed, from its intended start."""
     via: Literal["auto", "url", "loadBalancer", "nodePort", "clusterIP"] = "auto"
     """How the Service is reached; auto tries the others in this order."""
@@ -83,6 +86,14 @@ class Traffic:
     """A user's own locustfile. It is code: it deserves the trust of a Makefile."""
     users: Annotated[int, Strict(), Limits(ge=1, le=100_000)] | None = None
     """How many users of the locustfile."""
+    trust_client: Annotated[bool, Strict()] = False
+    """Let the locustfile use clients that cannot be tested for hidden retries; the run says so."""
+    tls: TrafficTls | None = None
+    """For https with built-in traffic; with it a route to the Service is https, whatever its port is called."""
+    resolve_every: DurationField = by_default(10.0)
+    """How long the addresses of a name are used before it is looked up again."""
+    processes: Annotated[int, Strict(), Limits(ge=1, le=64)] = 1
+    """How many processes share the traffic; about one for each 2,000 requests a second."""
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
@@ -90,23 +101,50 @@ class Traffic:
             raise ValueError("traffic needs a service or a url")
         if (self.locustfile is None) != (self.users is None):
             raise ValueError("locustfile and users belong together")
+        if self.requests and (self.path, self.method, self.body, self.chunked) != ("/", "GET", None, False):
+            raise ValueError("with requests, path, method, body and chunked belong into each of them")
+        if self.locustfile is not None and (self.requests or self.body is not None or self.tls is not None):
+            raise ValueError("requests, body and tls are for built-in traffic; a locustfile makes its own requests")
+        if self.trust_client and self.locustfile is None:
+            raise ValueError("trustClient is about the clients of a locustfile, and there is none")
+        if self.tls is not None and self.url is not None and not self.url.startswith("https:"):
+            raise ValueError("tls needs an https url")
+        if self.resolve_every <= 0:
+            raise ValueError("resolveEvery must be above zero")
         return self
+
+    @property
+    def kinds(self) -> tuple[SentRequest, ...]:
+        """The kinds of requests of built-in traffic, one at least."""
+        simple = SentRequest(path=self.path, method=self.method, body=self.body, chunked=self.chunked)
+        return self.requests or (simple,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Phases:
     """How long each phase lasts; warm-up, inject and settle end by facts, these are their latest ends."""
 
-    warm_up: Duration = 30.0
+    warm_up: DurationField = by_default(30.0)
     """Latest end of the warm-up: the planned rate held and latency stable."""
-    baseline: Duration = 10.0
+    baseline: DurationField = by_default(10.0)
     """How long the steady state is measured before the fault."""
-    hold: Duration = 15.0
+    hold: DurationField = by_default(15.0)
     """How long the fault is held once it was seen."""
-    sustain: Duration = 5.0
+    sustain: DurationField = by_default(5.0)
     """How long every promise has to hold again before the run ends."""
-    settle: Duration | None = None
+    settle: OptionalDurationField = by_default(None)
     """Latest end of the settling; by default the longest bound of the promises plus sustain."""
+
+
+_LIMIT_PERCENT = re.compile(r"([1-9]\d?|100)%\Z")
+
+
+def _limit(value: object) -> object:
+    if (isinstance(value, int) and not isinstance(value, bool) and value >= 1) or (
+        isinstance(value, str) and _LIMIT_PERCENT.match(value)
+    ):
+        return value
+    raise ValueError(f"{value!r} is no limit; write a count of 1 or more, or a percentage from 1% to 100%")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -115,12 +153,14 @@ class Guards:
 
     keep: tuple[str, ...] = ()
     """Objectives watched while the fault is on, such as "availability >= 50% over 5s"; a breach aborts."""
-    max_pods: Annotated[int, Strict(), Limits(ge=1)] | None = None
-    """The most pods that may be touched; by default what the target's pick says."""
+    max_pods: Annotated[int | str, BeforeValidator(_limit)] | None = None
+    """The most pods that may be touched: a count, or a percentage of each workload's pods, rounded down; by default what the target's pick says."""
     max_nodes: Annotated[int, Strict(), Limits(ge=1)] = 1
     """The most nodes that may be touched."""
     min_ready: Annotated[int, Strict(), Limits(ge=0)] = 1
     """How many pods of each touched workload must stay ready and untouched."""
+    also_evict: tuple[Name, ...] = ()
+    """Namespaces whose pods a drain may evict although they are protected or did not opt in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -129,6 +169,18 @@ class Setup:
 
     manifests: Path
     """A manifest file, or a folder of them. On a sandbox its containers run as processes of this user."""
+
+
+Repeat = Annotated[int, Strict(), Limits(ge=1, le=1000)]
+"""How often a fault is injected in one run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Control:
+    """An identical Service that is not faulted, under the same traffic: what breaches there too is not the fault's doing."""
+
+    service: Name
+    """The control's Service, in the target's namespace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -144,6 +196,9 @@ class Experiment:
     phases: Phases = field(default_factory=Phases)
     guards: Guards = field(default_factory=Guards)
     setup: Setup | None = None
+    control: Control | None = None
+    repeat: Repeat = 1
+    """How often the fault is injected, each time on targets picked anew."""
     seed: int | None = None
     description: str = ""
     source: str = ""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from chaoskit.model.event import Event
 from chaoskit.model.requests import Requests
@@ -25,14 +26,18 @@ class Deaf:
 
 @dataclass(slots=True)
 class History:
-    """`add` takes each event once, in order. `requests` must be ordered by intended start when it is judged."""
+    """`add` takes each event once, in order. `requests` must be ordered by intended start when it is judged; `control`: those to an identical
+    Service that was not faulted, None when there is no such control. `memo` is the judges' own: what they computed of a window.
+    """
 
     subject: Subject = field(default_factory=Subject)
     requests: Requests = field(default_factory=Requests)
+    control: Requests | None = None
     events: list[Event] = field(default_factory=list)
     feeds: dict[str, Census[Obj]] = field(default_factory=dict)
     deaf: list[Deaf] = field(default_factory=list)
     plan: Mapping[str, Json] = field(default_factory=dict)
+    memo: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def add(self, event: Event) -> None:
         """Take in one event."""
@@ -85,10 +90,20 @@ class History:
         ]
 
     def phase_start(self, name: str, round: int = 0) -> int | None:
-        """When a phase began, or None."""
+        """When a phase of a round began, or None. A run ends once, whatever its rounds."""
         return next(
-            (e.t_ns for e in self.of("phase") if e.data["name"] == name and e.data.get("round", 0) == round), None
+            (
+                event.t_ns
+                for event in self.of("phase")
+                if event.data["name"] == name and (name == "ended" or event.data.get("round", 0) == round)
+            ),
+            None,
         )
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds were begun: 1 unless the fault is injected several times."""
+        return 1 + max((int(event.data.get("round", 0)) for event in self.of("phase")), default=0)
 
     @property
     def now_ns(self) -> int:
@@ -99,27 +114,35 @@ class History:
         )
 
     def injected_ns(self, round: int = 0) -> int | None:
-        """When the first mutation of the fault was intended, or None when there was none."""
+        """When the first mutation of the fault was intended in a round, or None when there was none."""
         return next((e.t_ns for e in self.of("stage.intended") if e.data.get("round", 0) == round), None)
 
     def windows(self, name: str) -> Sequence[Window]:
-        """The windows of that name; empty when the run did not get there.
+        """The windows of that name, one per round; empty when the run did not get there.
 
-        baseline: its phase. fault: first mutation until revert begins. recovery: revert begins until settle ends. run: baseline begins until the end.
+        baseline: its phase, once. fault: first mutation until revert begins. recovery: revert begins until settle ends. run: all of it; of several
+        rounds the first has the baseline, and each ends where the next begins to inject.
         """
-        start = (
-            self.phase_start("baseline")
-            if name in ("baseline", "run")
-            else self.injected_ns()
-            if name == "fault"
-            else self.phase_start("revert")
-        )
-        if start is None:
-            return []
-        return [Window(name, 0, start, self._end_of(name))]
+        found = (self._window(name, number) for number in range(1 if name == "baseline" else self.rounds))
+        return [window for window in found if window is not None]
 
-    def _end_of(self, name: str) -> int:
+    def _window(self, name: str, round: int) -> Window | None:
+        start = self._start_of(name, round)
+        return None if start is None else Window(name, round, start, self._end_of(name, round))
+
+    def _start_of(self, name: str, round: int) -> int | None:
+        match name:
+            case "fault":
+                return self.injected_ns(round)
+            case "recovery":
+                return self.phase_start("revert", round)
+            case _:
+                return self.phase_start("inject", round) if round else self.phase_start("baseline")
+
+    def _end_of(self, name: str, round: int) -> int:
         # A run that stops early skips phases: a window ends with the first one that came after it.
         following = {"baseline": ("inject", "revert", "ended"), "fault": ("revert", "ended")}.get(name, ("ended",))
-        ends = [end for phase in following if (end := self.phase_start(phase)) is not None]
+        ends = [end for phase in following if (end := self.phase_start(phase, round)) is not None]
+        if name in ("recovery", "run") and (after := self.phase_start("inject", round + 1)) is not None:
+            ends.append(after)
         return min(ends) if ends else self.now_ns

@@ -19,6 +19,8 @@ class Route:
     kind: str
     base_url: str
     why: str
+    answered_with: frozenset[str] | None = field(default=None, compare=False)
+    """The names of the headers of its answer, in lower case; None when nobody looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,34 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Grounds:
+    """The rules of a place, whatever an experiment says: whether namespaces must have opted in, and where this runner lives, if it lives there.
+
+    `own_pod` is "namespace/name", `own_node` a name, "" when unknown.
+    """
+
+    opt_in: bool = False
+    own_pod: str = ""
+    own_node: str = ""
+
+
+ANYWHERE = Grounds()
+"""A place without rules of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caveat:
+    """Something the preflight found. `blocks`: with it the run does not begin. `fix` says what to do, "" when there is nothing to do."""
+
+    what: str
+    blocks: bool = False
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.fix}" if self.fix else self.what
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything said before the first mutation. The executor refuses what is outside `rights` and `blast_radius`."""
 
@@ -58,6 +88,12 @@ class Plan:
     """How long the run should take, in seconds."""
     settle_s: float = 0.0
     """Latest end of the settling after the revert, in seconds."""
+    grounds: Grounds = ANYWHERE
+    caveats: tuple[Caveat, ...] = ()
+    identity: tuple[str, ...] | None = None
+    """What the responses say of who answers: pod, version, node; None when that is not known."""
+    hints: tuple[str, ...] = ()
+    """Objectives that the workload's own settings do not allow, and times too short to decide a promise. Advice; never a verdict."""
 
     @property
     def blast_radius(self) -> frozenset[str]:

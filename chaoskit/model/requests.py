@@ -10,6 +10,8 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import itemgetter, le
 from typing import Literal
 
 from chaoskit.model.verdict import Window
@@ -57,7 +59,7 @@ def _tables() -> dict[Column, list[str]]:
 
 @dataclass(slots=True)
 class Requests:
-    """Columns of equal length. `extend_row` appends; `within` and `by` give new, smaller columns. `ordered` sorts by intended start."""
+    """Columns of equal length, in the order of intended start where that is asked for. `within`, `only` and `by` give new, smaller columns."""
 
     seq: array[int] = field(default_factory=_times)
     intended_ns: array[int] = field(default_factory=_times)
@@ -117,18 +119,57 @@ class Requests:
         for name in _NUMBERS:
             self._column(name).extend(more._column(name))
         for column in STRING_COLUMNS:
+            if more.tables is self.tables:
+                self._column(column).extend(more._column(column))
+                continue
             translate = [self.index(column, value) for value in more.tables[column]]
             self._column(column).extend(translate[i] for i in more._column(column))
 
     def ordered(self) -> Requests:
-        """The same requests by intended start."""
-        return self._take(sorted(range(len(self)), key=self.intended_ns.__getitem__))
+        """The same requests by intended start; these themselves when they are so already."""
+        if all(map(le, self.intended_ns, islice(self.intended_ns, 1, None))):
+            return self
+        if len(self) <= _BLOCK:
+            return self._take(sorted(range(len(self)), key=self.intended_ns.__getitem__))
+        # A log is in the order in which requests ended: nearly sorted. Block by block that takes little time and no second copy of everything.
+        taken = Requests(tables=self.tables)
+        for begin in range(0, len(self), _BLOCK):
+            taken.add_in_order(self._slice(begin, min(begin + _BLOCK, len(self))))
+        return taken
+
+    def add_in_order(self, more: Requests) -> None:
+        """Add requests to ordered ones and keep the order. Cheap where they are among the latest, as what has just ended is."""
+        if not len(more):
+            return
+        place = bisect_left(self.intended_ns, min(more.intended_ns))
+        tail = self._slice(place, len(self))
+        tail.extend(more)
+        tail = tail._take(sorted(range(len(tail)), key=tail.intended_ns.__getitem__))
+        for name in _ARRAYS:
+            column = self._column(name)
+            del column[place:]
+            column.extend(tail._column(name))
 
     def within(self, window: Window) -> Requests:
         """Requests whose intended start lies in the half-open window. Needs `ordered` columns."""
         low = bisect_left(self.intended_ns, window.start_ns)
         high = bisect_left(self.intended_ns, window.end_ns)
-        return self._slice(low, high)
+        return self if (low, high) == (0, len(self)) else self._slice(low, high)
+
+    def ended_before(self, t_ns: int) -> Requests:
+        """Those that had ended by then, in order."""
+        if max(self.end_ns, default=t_ns - 1) < t_ns:
+            return self
+        return self._take([i for i, end in enumerate(self.end_ns) if end < t_ns])
+
+    def only(self, column: Column, value: str) -> Requests:
+        """Those with that value in a string column, in order."""
+        if value not in self.tables[column]:
+            return Requests(tables=self.tables)
+        wanted, found = self.tables[column].index(value), self._column(column)
+        if found.count(wanted) == len(self):
+            return self
+        return self._take([i for i, index in enumerate(found) if index == wanted])
 
     def by(self, column: Column) -> Mapping[str, Requests]:
         """The requests of each value of a string column, in order; the unknown under ""."""
@@ -154,11 +195,20 @@ class Requests:
 
     def _take(self, rows: Sequence[int]) -> Requests:
         taken = Requests(tables=self.tables)
+        if len(rows) < 2:  # itemgetter gives a tuple for two and more only
+            for name in _ARRAYS:
+                setattr(taken, name, array(self._column(name).typecode, [self._column(name)[i] for i in rows]))
+            return taken
+        pick = itemgetter(*rows)
         for name in _ARRAYS:
             old = self._column(name)
-            setattr(taken, name, array(old.typecode, map(old.__getitem__, rows)))
+            same = len(rows) == len(old) and old.count(old[0]) == len(old)  # many columns hold one value throughout
+            setattr(taken, name, old[:] if same else array(old.typecode, pick(old)))
         return taken
 
+
+_BLOCK = 1 << 15
+"""How many requests are put in order at once."""
 
 _NUMBERS = ("seq", "intended_ns", "start_ns", "end_ns", "status", "uses")
 _ARRAYS = (*_NUMBERS, *STRING_COLUMNS)

@@ -80,6 +80,14 @@ class Cluster(View, Protocol):
         """After a lost answer: whether the operation took effect, read back from the object and its mark."""
         ...
 
+    async def keep(self, obj: Obj, within_s: float = 10.0) -> Obj:
+        """Write an object of our own (a lease, a record): create it, or replace the very resourceVersion it names. ClusterError 409: another was first."""
+        ...
+
+    async def drop(self, ref: Ref, within_s: float = 10.0) -> None:
+        """Delete an object of our own, by uid; that it is gone already is no error."""
+        ...
+
 
 class Fault(Protocol):
     """What goes wrong, as a plan: yields stages and is sent their outcomes. Knows no phase and no load."""

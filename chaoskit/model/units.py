@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import durationpy
 from pydantic import BeforeValidator
+
+from chaoskit.model.written import Written
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|m|h)\Z")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%\Z")
@@ -35,7 +37,7 @@ def parse_ratio(text: object) -> float:
     match = _PERCENT.match(text) if isinstance(text, str) else None
     if match is None or float(match[1]) > 100:
         raise ValueError(f"{text!r} is not a percentage between 0% and 100%")
-    return float(match[1]) / 100
+    return float(f"{match[1]}e-2")  # not divided: 99.9 / 100 is more than 0.999
 
 
 def parse_rate(text: object) -> float:
@@ -57,6 +59,8 @@ def render_seconds(seconds: float) -> str:
 def render_ratio(ratio: float) -> str:
     """ "99.5 %", with as many digits as tell it from 100 %."""
     percent = ratio * 100
+    if percent > 100.0:
+        return f"{percent:.0f} %"
     if percent in (0.0, 100.0):
         return f"{percent:.0f} %"
     digits = max(1, min(5, 1 - math.floor(math.log10(min(percent, 100 - percent)))))
@@ -71,3 +75,18 @@ Ratio = Annotated[float, BeforeValidator(parse_ratio, json_schema_input_type=str
 
 Rate = Annotated[float, BeforeValidator(parse_rate, json_schema_input_type=str)]
 """A field per second that is written as "100/s"."""
+
+
+if TYPE_CHECKING:
+    DurationField: TypeAlias = Written[float, str | timedelta]
+    OptionalDurationField: TypeAlias = Written[float | None, str | timedelta | None]
+    RatioField: TypeAlias = Written[float, str]
+    OptionalRatioField: TypeAlias = Written[float | None, str | None]
+    RateField: TypeAlias = Written[float, str]
+else:
+    DurationField = Duration
+    OptionalDurationField = Duration | None
+    RatioField = Ratio
+    OptionalRatioField = Ratio | None
+    RateField = Rate
+"""The same, for author nouns that are also written in Python: a type checker accepts the text there."""

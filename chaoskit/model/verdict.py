@@ -26,6 +26,11 @@ class Window:
     def holds(self, t_ns: int) -> bool:
         return self.start_ns <= t_ns < self.end_ns
 
+    def widened(self, by_s: float) -> Window:
+        """The window with as much more on both sides: for what was stamped by a clock that may be that far off."""
+        more = round(by_s * 1e9)
+        return Window(self.name, self.round, self.start_ns - more, self.end_ns + more)
+
 
 class Grade(enum.IntEnum):
     """The three answers; the greater is the worse."""
@@ -71,7 +76,8 @@ class Bound:
 class Finding:
     """The judgement of one SLO over one window. `measured` and `limit` are in the SLO's own unit (seconds, ratio 0-1, or a count).
 
-    `unit` says which: "s", "ratio", "count" or "". `shown_by` lists the seq of journal events that show it.
+    `unit` says which: "s", "ratio", "count" or "". `shown_by` lists the seq of journal events that show it. `rounds`: where the fault was
+    injected several times, what was measured in each round; the other fields are then those of the worst.
     """
 
     slo: str
@@ -85,6 +91,7 @@ class Finding:
     samples: int | None = None
     interval: tuple[float, float] | None = None
     shown_by: tuple[int, ...] = ()
+    rounds: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +144,7 @@ def finding_to_json(finding: Finding) -> Mapping[str, Any]:
         "samples": finding.samples,
         "interval": None if finding.interval is None else list(finding.interval),
         "shownBy": list(finding.shown_by),
+        **({"rounds": list(finding.rounds)} if finding.rounds else {}),
     }
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from chaoskit.model.experiment import Experiment, Traffic
 from chaoskit.model.operation import describe, precondition
-from chaoskit.model.plan import Plan, Samples
+from chaoskit.model.plan import Caveat, Plan, Samples
 from chaoskit.model.resource import Obj
 from chaoskit.model.step import Step, describe_condition
 from chaoskit.model.units import render_ratio, render_seconds
@@ -33,6 +33,7 @@ def render_plan(experiment: Experiment, plan: Plan, around: Circumstances) -> Re
     """Everything that will happen: whom it meets, every request, how it is judged."""
     return Group(
         *_titled("Experiment", _facts(_head(experiment, plan, around))),
+        *(_titled("Found before the run", _caveats(plan)) if plan.caveats else ()),
         *_titled("Victims", _victims(plan)),
         *_titled("What remains", _remaining(plan)),
         *_titled("Requests", Group(*_requests(plan))),
@@ -40,6 +41,7 @@ def render_plan(experiment: Experiment, plan: Plan, around: Circumstances) -> Re
         *_titled("Traffic", _facts(_traffic(experiment.traffic, plan))),
         *_titled("Promises", _promises(plan)),
         *(_titled("Left out", _left_out(plan)) if plan.left_out else ()),
+        *(_titled("Worth a thought", _facts([("hint", hint) for hint in plan.hints])) if plan.hints else ()),
         *_titled("Phases", _facts(_phases(experiment, plan))),
         *(_titled("Code that is run from this machine", _facts(around.code)) if around.code else ()),
     )
@@ -52,8 +54,11 @@ def render_plan_shortly(experiment: Experiment, plan: Plan, around: Circumstance
         (experiment.name, f"{experiment.fault.kind} on {plan.aim.target}; seed {plan.aim.seed}"),
         ("cluster", f"sandbox at {plan.server}, profile {around.profile}"),
         *(("will", _in_words(step)) for step in steps),
+        *(_caveat(caveat) for caveat in plan.caveats),
         *((("traffic", _traffic_line(experiment.traffic, plan)),) if experiment.traffic is not None else ()),
         *(("judged", _judged_shortly(str(slo), plan, slo.kind)) for slo in plan.promises),
+        *(("left out", f"{left.slo}: {left.because}") for left in plan.left_out if "header" in left.because),
+        *(("hint", hint) for hint in plan.hints),
         (
             "expected",
             f"about {render_seconds(plan.expected_s)}; settling takes at most {render_seconds(plan.settle_s)}",
@@ -89,6 +94,14 @@ def _head(experiment: Experiment, plan: Plan, around: Circumstances) -> list[tup
         ("seed", str(plan.aim.seed)),
     ]
     return [*lines, ("file", experiment.source)] if experiment.source else lines
+
+
+def _caveats(plan: Plan) -> RenderableType:
+    return _facts([_caveat(caveat) for caveat in plan.caveats])
+
+
+def _caveat(caveat: Caveat) -> tuple[str, str]:
+    return ("BLOCKED" if caveat.blocks else "beware", str(caveat))
 
 
 def _victims(plan: Plan) -> RenderableType:
@@ -165,21 +178,36 @@ def _traffic(traffic: Traffic | None, plan: Plan) -> list[tuple[str, str]]:
         return [("none", "nobody uses the system meanwhile")]
     return [
         ("who", _load(traffic)),
-        ("route", f"{plan.route.base_url}{traffic.path} by {plan.route.kind}"),
+        ("sends", _sent(traffic)),
+        ("route", f"{plan.route.base_url}{traffic.kinds[0].path} by {plan.route.kind}"),
         ("why", plan.route.why),
         ("timeout", f"{render_seconds(traffic.timeout)} from a request's intended start"),
     ]
+
+
+def _sent(traffic: Traffic) -> str:
+    """The kinds of requests with their shares; never a header's value or a body."""
+    if traffic.locustfile is not None:
+        return "what the locustfile does"
+    whole = sum(sent.weight for sent in traffic.kinds)
+    kinds = [(f"{sent.name}: " if sent.name else "") + f"{sent.method} {sent.path}" for sent in traffic.kinds]
+    if len(kinds) == 1:
+        return kinds[0]
+    return ", ".join(
+        f"{render_ratio(sent.weight / whole)} {kind}" for sent, kind in zip(traffic.kinds, kinds, strict=True)
+    )
 
 
 def _load(traffic: Traffic) -> str:
     if traffic.locustfile is not None:
         return f"{traffic.users} users of {traffic.locustfile} (closed model)"
     shares = f"{render_ratio(traffic.connections.fresh)} fresh and {render_ratio(traffic.connections.reuse)} kept connections"
-    return f"{traffic.rate:g} requests/s, {traffic.arrivals} arrivals, {shares} (open model)"
+    many = f" by {traffic.processes} processes" if traffic.processes > 1 else ""
+    return f"{traffic.rate:g} requests/s{many}, {traffic.arrivals} arrivals, {shares} (open model)"
 
 
 def _traffic_line(traffic: Traffic | None, plan: Plan) -> str:
-    return "; ".join(value for name, value in _traffic(traffic, plan) if name in ("who", "route", "none"))
+    return "; ".join(value for name, value in _traffic(traffic, plan) if name in ("who", "sends", "route", "none"))
 
 
 def _promises(plan: Plan) -> RenderableType:

@@ -41,6 +41,13 @@ def suite(history: History, verdict: Verdict, name: str) -> ET.Element:
     return element
 
 
+def suite_of_error(name: str, because: str) -> ET.Element:
+    """A run that could not begin or go on: one case, and an error."""
+    element = ET.Element("testsuite", name=_text(name), tests="1", failures="0", errors="1", time="0.000")
+    element.append(_case(Finding("run", Grade.INCONCLUSIVE, because), name))
+    return element
+
+
 def _case(finding: Finding, name: str) -> ET.Element:
     seconds = 0.0 if finding.window is None else finding.window.seconds
     case = ET.Element("testcase", classname=_text(name), name=_text(finding.slo), time=f"{seconds:.3f}")

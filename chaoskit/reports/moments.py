@@ -57,7 +57,8 @@ def _words(event: Event) -> str | None:
         case "feed.gap":
             return f"{data['feed']} was not heard: {data['because']}"
         case "traffic.began":
-            return "traffic began"
+            untested = ", ".join(data.get("untested", ()))
+            return f"traffic began; not tested for hidden retries: {untested}" if untested else "traffic began"
         case "traffic.ended":
             return f"traffic ended: {data.get('sent')} of {data.get('planned')} requests sent, {data.get('dropped')} dropped"
         case "run.ended":

@@ -22,12 +22,15 @@ from chaoskit.model.errors import UsageError
 from chaoskit.model.event import Event, decode_all, encode
 from chaoskit.model.history import History
 from chaoskit.model.resource import Json
+from chaoskit.runner.redact import UNSCREENED, clean
 from chaoskit.traffic.log import read_requests
 
 JOURNAL = "journal.jsonl"
 EXPERIMENT = "experiment.yaml"
 VERDICT = "verdict.json"
 REPORT = "report.html"
+CONTROL = "control"
+"""The folder within, with the request log of the control if there is one."""
 
 FLUSH_S = 0.2
 
@@ -59,7 +62,7 @@ class FileJournal:
         """Buffered; on disk within `FLUSH_S`."""
         event = Event(self._seq, self._now_ns() if at_ns is None else at_ns, kind, data)
         self._seq += 1
-        self._pending.append(encode(event))
+        self._pending.append(encode(event, str if kind in UNSCREENED else clean))
         for listen in self.listeners:
             listen(event)
         return event
@@ -135,7 +138,10 @@ def read_events(folder: Path) -> list[Event]:
 
 def read_history(folder: Path) -> History:
     """All that a saved run knows, ready to be judged."""
-    history = History(requests=read_requests(folder).ordered())
+    control = folder / CONTROL
+    history = History(
+        requests=read_requests(folder).ordered(), control=read_requests(control).ordered() if control.is_dir() else None
+    )
     for event in read_events(folder):
         history.add(event)
     return history
@@ -146,5 +152,5 @@ def write_private(path: Path, text: str) -> None:
     draft = path.with_suffix(path.suffix + ".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+        file.write(clean(text))
     draft.replace(path)

@@ -34,7 +34,8 @@ def judge_folder(folder: Path) -> tuple[History, Verdict]:
     """History and verdict of a saved run. Raises UsageError when the folder is no run folder."""
     history = read_history(folder)
     experiment = load_recorded(folder / EXPERIMENT)
-    slos, _ = promises_of(experiment, history.subject)
+    named = history.plan.get("identity")
+    slos, _ = promises_of(experiment, history.subject, None if named is None else tuple(named))
     return history, judge(history, slos)
 
 

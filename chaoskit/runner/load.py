@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from chaoskit.experiments import fault_class
 from chaoskit.model.errors import ExperimentError
-from chaoskit.model.experiment import API_VERSION, Experiment, Guards, Phases, Setup, Traffic
+from chaoskit.model.experiment import API_VERSION, Control, Experiment, Guards, Phases, Repeat, Setup, Traffic
 from chaoskit.model.seams import SLO, Fault
 from chaoskit.model.target import Target, checked_name
 from chaoskit.runner import yaml_text
@@ -22,8 +22,21 @@ from chaoskit.slos import from_value, load_slo, parse_slo
 
 V = TypeVar("V")
 
-_SECTIONS = ("setup", "target", "traffic", "fault", "slos", "phases", "guards", "seed", "description")
+_SECTIONS = (
+    "setup",
+    "target",
+    "traffic",
+    "fault",
+    "slos",
+    "phases",
+    "guards",
+    "control",
+    "repeat",
+    "seed",
+    "description",
+)
 _REQUIRED = ("target", "fault")
+_TRAFFIC_FILES = {"body": ("file",), "tls": ("caFile", "certFile", "keyFile")}
 
 
 def load(path: Path) -> Experiment:
@@ -95,6 +108,8 @@ class _Reader:
             phases=self._section(spec, "phases", Phases) or Phases(),
             guards=guards,
             setup=self._setup(spec),
+            control=self._section(spec, "control", Control),
+            repeat=self._value(Repeat, spec.get("repeat", 1), ("spec", "repeat")),
             seed=self._seed(spec.get("seed")),
             description=self._value(str, spec.get("description", ""), ("spec", "description")),
             source=self.document.name,
@@ -125,12 +140,27 @@ class _Reader:
             raise self._error(str(error).removeprefix(f"{kind}: ").removeprefix(f"{kind}."), (*path, kind)) from None
 
     def _traffic(self, spec: Mapping[str, Any]) -> Traffic | None:
-        traffic = self._section(spec, "traffic", Traffic)
-        if traffic is None or traffic.locustfile is None:
-            return traffic
-        return dataclasses.replace(
-            traffic, locustfile=self._inside(traffic.locustfile, ("spec", "traffic", "locustfile"))
-        )
+        """The traffic with the files that it names, as seen from here."""
+        if "traffic" not in spec:
+            return None
+        # Only once it is known to be sound; the paths go into what was written, a value that was read cannot be read again.
+        self._section(spec, "traffic", Traffic)
+        written, path = {**spec["traffic"]}, ("spec", "traffic")
+        for key, files in _TRAFFIC_FILES.items():
+            if isinstance(written.get(key), dict):
+                written[key] = self._found(written[key], (*path, key), files)
+        requests = written.get("requests", ())
+        written["requests"] = [self._body_found(each, (*path, "requests", i)) for i, each in enumerate(requests)]
+        return self._value(Traffic, self._found(written, path, ("locustfile",)), path)
+
+    def _body_found(self, request: Mapping[str, Any], path: yaml_text.Path) -> Mapping[str, Any]:
+        body = request.get("body")
+        return {**request, "body": self._found(body, (*path, "body"), ("file",))} if isinstance(body, dict) else request
+
+    def _found(self, written: Mapping[str, Any], path: yaml_text.Path, files: Sequence[str]) -> Mapping[str, Any]:
+        """The mapping with those of its values that are paths of files."""
+        named = {key: written[key] for key in files if written.get(key) is not None}
+        return {**written, **{key: self._inside(Path(at), (*path, key)) for key, at in named.items()}}
 
     def _setup(self, spec: Mapping[str, Any]) -> Setup | None:
         setup = self._section(spec, "setup", Setup)
@@ -198,7 +228,7 @@ class _Reader:
     def _unknown(self, key: str, path: yaml_text.Path, known: Mapping[str, None]) -> ExperimentError:
         near = difflib.get_close_matches(key, known, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known) or 'nothing'}"
-        return self._error(f"unknown key {key!r}; {hint}", path, key=True)
+        return self._error(f"unknown key {_shown(key)}; {hint}", path, key=True)
 
     def _expect(self, value: Any, wanted: str, path: yaml_text.Path) -> None:
         if value != wanted:
@@ -213,8 +243,15 @@ class _Reader:
             raise self._error(str(error), path, key=key) from None
 
     def _error(self, what: str, path: yaml_text.Path, *, key: bool = False) -> ExperimentError:
-        shown = ".".join(str(part) for part in path)
+        shown = ".".join(map(_word, path))
         return ExperimentError(f"{shown}: {what}" if shown else what, self.document.where(path, key=key))
+
+
+def _word(part: str | int) -> str:
+    """A key as it may be printed: what would break the line, or turn it around on a terminal, is written out."""
+    text = str(part)
+    shown = text if text.isprintable() else repr(text)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
 def _parse_guard(text: object) -> SLO:

@@ -49,10 +49,10 @@ def _alike(one: float, other: float) -> bool:
     return high <= STEADY_LATENCY_FLOOR_S or high <= low * STEADY_LATENCY
 
 
-def unsettled(history: History, slos: Sequence[SLO], sustain_s: float, now_ns: int) -> Finding | None:
-    """The first finding that says the system has not settled, or None when all is restored and was so for `sustain_s`."""
-    tail = Window("settle", 0, now_ns - round(sustain_s * 1e9), now_ns)
-    revert = history.phase_start("revert")
+def unsettled(history: History, slos: Sequence[SLO], sustain_s: float, now_ns: int, number: int = 0) -> Finding | None:
+    """The first finding that says the system has not settled in this round, or None when all is restored and was so for `sustain_s`."""
+    tail = Window("settle", number, now_ns - round(sustain_s * 1e9), now_ns)
+    revert = history.phase_start("revert", number)
     if revert is None or tail.start_ns < revert:
         # Sustained means sustained after the revert began.
         return Finding("sustain", Grade.INCONCLUSIVE, f"not yet {sustain_s:g} s since the revert began")
@@ -61,9 +61,9 @@ def unsettled(history: History, slos: Sequence[SLO], sustain_s: float, now_ns: i
             finding = judged(slo, history, tail)
             waiting = finding.grade is not Grade.PASS
         else:
-            finding = judged(slo, history)
-            # A promise that is broken stays broken: waiting longer would not mend it.
-            waiting = finding.grade is Grade.INCONCLUSIVE
+            finding = judged(slo, history, next((w for w in history.windows(slo.over) if w.round == number), None))
+            # A promise that is broken stays broken, and a window that has ended stays as it is: waiting longer would mend neither.
+            waiting = finding.grade is Grade.INCONCLUSIVE and slo.over not in ("baseline", "fault")
         if waiting:
             return finding
     return None

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-from chaoskit.model.errors import ChaosError
+from chaoskit.model.errors import ChaosError, CouldNotRun
 from chaoskit.model.event import Event, Journal
 from chaoskit.model.experiment import Experiment
 from chaoskit.model.history import History
@@ -21,12 +22,15 @@ from chaoskit.model.plan import Plan
 from chaoskit.model.requests import Requests
 from chaoskit.model.resource import Json
 from chaoskit.model.seams import SLO, Cluster, Gap, Listed, Seen, Sight
-from chaoskit.model.step import Gate, Outcome
+from chaoskit.model.step import Gate, Outcome, Stage, describe_condition
 from chaoskit.model.verdict import Finding, Grade, Restored, Window
 from chaoskit.probes import probes_for
+from chaoskit.runner.claim import Claim
 from chaoskit.runner.execute import perform
+from chaoskit.runner.flight import Flights
+from chaoskit.runner.guard import check_guards
 from chaoskit.runner.phases import is_warm, unsettled
-from chaoskit.runner.plan import plan_to_json
+from chaoskit.runner.plan import plan_round, plan_to_json
 from chaoskit.runner.settled import settled
 from chaoskit.runner.undo import CLOSED, open_steps, put_back
 from chaoskit.slos.judging import judged
@@ -41,6 +45,9 @@ SETTLE_LOOK_S = 0.25
 
 GUARD_S = 0.5
 """How often the guards are evaluated, in seconds."""
+
+WITNESS_S = 0.5
+"""How often it is looked whether a fault that has to last is still in force, in seconds."""
 
 FEEDS_WITHIN_S = 10.0
 """How long the probes may take to hear their feeds for the first time, in seconds."""
@@ -73,10 +80,13 @@ class Health(Protocol):
 
 
 class Generator(Protocol):
-    """The traffic, as far as a run needs it."""
+    """The traffic, as far as a run needs it. `facts` is recorded beside its health."""
 
     @property
     def health(self) -> Health: ...
+
+    @property
+    def facts(self) -> Mapping[str, Json]: ...
 
     async def start(self, t0_ns: int | None = None) -> None: ...
 
@@ -101,6 +111,7 @@ class Run:
         generator: Generator | None = None,
         *,
         on_phase: Callable[[str], None] = lambda name: None,
+        claim: Claim | None = None,
     ) -> None:
         self.experiment = experiment
         self.plan = plan
@@ -110,10 +121,17 @@ class Run:
         self._journal = journal
         self._generator = generator
         self._on_phase = on_phase
+        self._claim = claim
+        self._flights = Flights()
         self._watching: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self._why = ""
+        self._round = 0
+        self._round_plan = plan
+        self._stages_begun = 0
         self._loop = asyncio.get_running_loop()
+        if claim is not None:
+            claim.on_lost = self._abort
 
     # -- for the front -------------------------------------------------------------------------------------------------------
 
@@ -136,10 +154,29 @@ class Run:
             return
         self._phase("hold")
         with contextlib.suppress(Aborted):
-            await self._interruptible(self._sleep(seconds))
+            await self._interruptible(self._held(seconds))
+
+    async def again(self) -> None:
+        """The further rounds of `repeat`: put back and settle, then inject on targets picked anew and hold. Does nothing for a single round."""
+        while self._round + 1 < self.experiment.repeat and not self._why:
+            try:
+                await self._interruptible(self._next_round())
+            except Aborted:
+                return
+            except Exception as error:  # noqa: BLE001 - a phase boundary, as at the first injection
+                self._why = self._why or _said(error)
+                return
+            await self.hold(self.experiment.phases.hold)
 
     async def __aenter__(self) -> Self:
-        self._journal.note("planned", **plan_to_json(self.plan), traffic=self._traffic_plan())
+        control = self.experiment.control
+        self._journal.note(
+            "planned",
+            **plan_to_json(self.plan),
+            traffic=self._traffic_plan(),
+            control=None if control is None else {"service": control.service},
+            repeat=self.experiment.repeat,
+        )
         try:
             await self._interruptible(self._until_injected())
         except Aborted:
@@ -170,7 +207,8 @@ class Run:
         self._watch_feeds()
         if self._generator is not None:
             await self._generator.start()
-            self._journal.note("traffic.began", model="closed" if self._rate is None else "open", rate=self._rate)
+            model = "closed" if self._rate is None else "open"
+            self._journal.note("traffic.began", model=model, rate=self._rate, **self._generator.facts)
         try:
             async with asyncio.timeout(self.experiment.phases.warm_up):
                 await self._until(lambda: self._cold() is None)
@@ -182,7 +220,8 @@ class Run:
         """What the warm-up still waits for, or None."""
         deaf = sorted(self._feeds - {str(event.data["feed"]) for event in self.history.of("feed.opened")})
         if deaf:
-            return f"nothing heard of {', '.join(deaf)}"
+            why = next((f": {gap.because}" for gap in reversed(self.history.deaf) if gap.feed in deaf), "")
+            return f"nothing heard of {', '.join(deaf)}{why}"
         if self._generator is not None and not is_warm(self.history.requests, self._rate, self._now_ns()):
             return "the planned rate is not held, or latency is not stable"
         return None
@@ -205,17 +244,47 @@ class Run:
             self._why = self._why or f"baseline: {finding.slo}: {finding.because}"
         return not breached
 
+    async def _next_round(self) -> None:
+        """From the end of one hold to the begin of the next. A system that has not settled is not hit again."""
+        self._phase("revert")
+        await settled(self._revert())
+        if self.restored != "yes":
+            raise CouldNotRun(f"round {self._round + 1} could not be put back")
+        self._phase("settle")
+        try:
+            async with asyncio.timeout(self.plan.settle_s):
+                await self._until(self._settled, SETTLE_LOOK_S)
+        except TimeoutError:
+            raise CouldNotRun(f"round {self._round + 1} did not settle within {self.plan.settle_s:g} s") from None
+        self._round_plan = await plan_round(self.plan, self.experiment, self._cluster, self._round + 1)
+        self._round += 1
+        await self._inject()
+
     async def _inject(self) -> None:
         self._phase("inject")
-        stages = self.experiment.fault.stages(self._cluster, self.plan.aim)
-        number = 0
+        plan = self._round_plan
+        stages = self.experiment.fault.stages(self._cluster, plan.aim)
+        begun = list[Stage]()
         try:
             stage = await anext(stages)
             while True:
-                outcomes: tuple[Outcome, ...] = await perform(stage, number, self.plan, self._cluster, self._journal)
+                begun.append(stage)
+                guard = partial(check_guards, self._cluster, self.experiment.guards, plan.subject, begun, plan.grounds)
+                await guard()
+                outcomes: tuple[Outcome, ...] = await perform(
+                    stage,
+                    self._stages_begun,
+                    plan,
+                    self._cluster,
+                    self._journal,
+                    self._claim,
+                    self._flights,
+                    self._round,
+                    guard,
+                )
                 if stage.gate is not None and not await self._passes(stage.gate):
                     return
-                number += 1
+                self._stages_begun += 1
                 stage = await stages.asend(outcomes)
         except StopAsyncIteration:
             return
@@ -235,8 +304,8 @@ class Run:
 
     async def _leave(self) -> None:
         """Revert, then settle unless aborted, then end. Runs to its end whatever happens around it."""
-        self._phase("revert")
         try:
+            self._phase("revert")
             await self._revert()
             if not self._why and self.history.of("stage.intended"):
                 self._phase("settle")
@@ -251,13 +320,42 @@ class Run:
 
     async def _revert(self) -> None:
         steps = open_steps(self.history.events)
-        ended = await put_back(steps, self.plan.aim.run, self._cluster, self._journal)
+        ended = await put_back(steps, self.plan.aim.run, self._cluster, self._journal, self._flights)
         if any(how not in CLOSED for how in ended.values()):
             self.restored = "no"
+        elif self._claim is not None and self._round + 1 >= self.experiment.repeat:
+            await self._claim.close()
 
     def _settled(self) -> bool:
         self._take_requests()
-        return unsettled(self.history, self.plan.promises, self.experiment.phases.sustain, self._now_ns()) is None
+        sustain = self.experiment.phases.sustain
+        return unsettled(self.history, self.plan.promises, sustain, self._now_ns(), self._round) is None
+
+    async def _held(self, seconds: float | None) -> None:
+        """Let the time pass, and watch that the fault stays in force."""
+        watching = asyncio.ensure_future(self._watch_witnesses())
+        try:
+            await self._sleep(seconds)
+        finally:
+            watching.cancel()
+            await _ended(watching)
+
+    async def _watch_witnesses(self) -> None:
+        """Note when what was seen of a step that has to last is seen no more, and when it is again. Somebody else may undo it before we do."""
+        seen = {event.data["id"] for event in self.history.of("step.seen")}
+        lasting = {id_: step for id_, step in open_steps(self.history.events) if step.undo is not None and id_ in seen}
+        lapsed: set[str] = set()
+        while lasting:
+            await asyncio.sleep(WITNESS_S)
+            for id_, step in lasting.items():
+                with contextlib.suppress(ChaosError):
+                    holds = await self._cluster.holds(step.until.condition)
+                    if holds is (id_ in lapsed):
+                        because = (
+                            f"{'seen again' if holds else 'no longer so'}: {describe_condition(step.until.condition)}"
+                        )
+                        self._journal.note("step.lapsed", id=id_, back=holds, because=because)
+                        (lapsed.discard if holds else lapsed.add)(id_)
 
     # -- guards --------------------------------------------------------------------------------------------------------------
 
@@ -267,7 +365,7 @@ class Run:
         while True:
             await asyncio.sleep(GUARD_S)
             self._take_requests()
-            if self.history.injected_ns() is None:
+            if self._touched_ns() is None:
                 continue
             for number, slo in enumerate(self.experiment.aborts):
                 finding = self._guarded(slo)
@@ -280,9 +378,16 @@ class Run:
                     self._abort(f"guard {finding.slo}: {finding.because}")
                     return
 
+    def _touched_ns(self) -> int | None:
+        """When the first mutation may have left: an operation that blocks may have its effect all the same."""
+        return next((event.t_ns for event in self.history.of("stage.intended")), None)
+
     def _guarded(self, slo: SLO) -> Finding | None:
-        now, injected = self._now_ns(), self.history.injected_ns()
+        now, injected = self._now_ns(), self._touched_ns()
         assert injected is not None
+        if getattr(slo, "confidence", None) is not None and _stated_s(slo) is None:
+            # Sure at every look, however often it is looked at: it may count from the first mutation on.
+            return judged(slo, self.history, Window("guard", 0, injected, now)) if now > injected else None
         width = round(_sliding_s(slo) * 1e9)
         if now - injected < width:
             return None
@@ -310,7 +415,9 @@ class Run:
             "timeout": traffic.timeout,
             "arrivals": traffic.arrivals,
             "model": model,
+            "service": traffic.service,
             "path": traffic.path,
+            "requests": [sent.name or f"{sent.method} {sent.path}" for sent in traffic.kinds],
         }
 
     def _watch_feeds(self) -> None:
@@ -345,16 +452,13 @@ class Run:
     def _take_requests(self) -> None:
         if self._generator is None:
             return
-        new = self._generator.new_requests()
-        if len(new):
-            self.history.requests.extend(new)
-            self.history.requests = self.history.requests.ordered()
+        self.history.requests.add_in_order(self._generator.new_requests())
 
     async def _stop_traffic(self) -> None:
         if self._generator is None:
             return
         await self._generator.stop()
-        self._journal.note("traffic.ended", **_told(self._generator.health))
+        self._journal.note("traffic.ended", **_told(self._generator.health), **self._generator.facts)
 
     async def _stop_watching(self) -> None:
         for task in self._watching:
@@ -368,8 +472,12 @@ class Run:
         self._stop.set()
 
     def _phase(self, name: str) -> None:
-        self._journal.note("phase", name=name, round=0)
-        self._on_phase(name)
+        try:
+            self._on_phase(name)
+            told: dict[str, Json] = {}
+        except Exception as error:  # noqa: BLE001 - a front: whoever looks on must not be able to stop the undo
+            told = {"unheard": _said(error)}
+        self._journal.note("phase", name=name, round=self._round, **told)
 
     def _now_ns(self) -> int:
         return round(self._loop.time() * 1e9)
@@ -426,9 +534,16 @@ async def _ended(*tasks: Awaitable[Any]) -> None:
 
 
 def _sliding_s(slo: SLO) -> float:
-    objective = getattr(slo, "objective", None)
-    return getattr(objective, "sliding_s", None) or 5.0
+    return _stated_s(slo) or 5.0
+
+
+def _stated_s(slo: SLO) -> float | None:
+    """The sliding stretch that a guard names, in seconds."""
+    stated: float | None = getattr(getattr(slo, "objective", None), "sliding_s", None)
+    return stated
 
 
 def _said(error: Exception) -> str:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]  # of several steps side by side the first that failed says why
     return str(error) if isinstance(error, ChaosError) else f"{type(error).__name__}: {error}"

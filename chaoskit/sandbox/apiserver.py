@@ -12,7 +12,9 @@ from typing import Any, Final
 from aiohttp import web
 
 from chaoskit.sandbox import bootstrap, events
-from chaoskit.sandbox.api.dispatch import Dispatcher
+from chaoskit.sandbox.api.admin import Switchboard
+from chaoskit.sandbox.api.dispatch import MAX_BODY_BYTES, Dispatcher
+from chaoskit.sandbox.api.gate import Gate
 from chaoskit.sandbox.api.proxy import client_session
 from chaoskit.sandbox.controllers import run_all
 from chaoskit.sandbox.registry import Registry
@@ -20,16 +22,21 @@ from chaoskit.sandbox.settings import ClusterSettings
 from chaoskit.sandbox.store import Obj
 
 _log = logging.getLogger(__name__)
-_MAX_BODY_BYTES: Final = 3 * 1024 * 1024
 _EXPIRE_EVENTS_EVERY_S: Final = 60.0
 
 
-async def serve(settings: ClusterSettings, listener: socket.socket, tls: ssl.SSLContext | None, ready_fd: int) -> None:
-    """Serve until cancelled. `ready_fd` is written to once every node is Ready."""
+async def serve(
+    settings: ClusterSettings, listener: socket.socket, tls: ssl.SSLContext | None, ready_fd: int, orders: socket.socket
+) -> None:
+    """Serve until cancelled. `ready_fd` is written to once every node is Ready; `orders` leads to the launcher."""
     registry = Registry(settings)
     bootstrap.furnish_cluster(registry)
     async with client_session() as session:
-        server = web.Server(Dispatcher(registry, session), request_factory=_request)
+        server = web.Server(
+            Dispatcher(registry, session, Gate(registry), Switchboard(orders)),
+            request_factory=_request,
+            access_log=None,
+        )
         serving = await asyncio.get_running_loop().create_server(server, sock=listener, ssl=tls, backlog=1024)
         async with serving, asyncio.TaskGroup() as tasks:
             tasks.create_task(run_all(registry, settings))
@@ -39,7 +46,7 @@ async def serve(settings: ClusterSettings, listener: socket.socket, tls: ssl.SSL
 
 def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
     loop = asyncio.get_running_loop()
-    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_MAX_BODY_BYTES)
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY_BYTES)
 
 
 async def _announce(registry: Registry, settings: ClusterSettings, ready_fd: int) -> None:

@@ -7,7 +7,9 @@ here they are there at once, so that nobody has to wait for them.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
+from chaoskit.sandbox.access.defaults import furnish_roles
 from chaoskit.sandbox.rules.cluster import SYSTEM_NAMESPACES
 
 if TYPE_CHECKING:
@@ -21,9 +23,29 @@ _CERTIFICATE_NOTE: Final = (
 
 
 def furnish_cluster(registry: Registry) -> None:
-    """The namespaces of a fresh cluster."""
+    """The namespaces of a fresh cluster, its default roles, and the Service that leads to its API server."""
     for name in SYSTEM_NAMESPACES:
         registry.create("namespaces", "", {"metadata": {"name": name}}, actor=_ACTOR)
+    furnish_roles(registry, _ACTOR)
+    _furnish_service(registry)
+
+
+def _furnish_service(registry: Registry) -> None:
+    """`kubernetes` in `default`: the first of the Services' addresses, and an EndpointSlice that no controller keeps."""
+    server = urlsplit(registry.settings.server)
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    port = {"name": "https", "port": 443, "protocol": "TCP", "targetPort": server.port}
+    spec = {"clusterIP": registry.settings.service_address(1), "ports": [port], "type": "ClusterIP"}
+    registry.create(
+        "services", "default", {"metadata": {"name": "kubernetes", "labels": labels}, "spec": spec}, actor=_ACTOR
+    )
+    endpoints = {
+        "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [server.hostname], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "port": server.port, "protocol": "TCP"}],
+    }
+    registry.create("endpointslices", "default", endpoints, actor=_ACTOR)
 
 
 def furnish_namespace(registry: Registry, name: str) -> None:

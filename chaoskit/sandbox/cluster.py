@@ -6,6 +6,7 @@ Imports nothing heavy: everything happens in the processes it starts. Linux only
 from __future__ import annotations
 
 import asyncio
+import base64
 import fcntl
 import json
 import os
@@ -28,6 +29,7 @@ from chaoskit.sandbox.settings import CONTEXT, MARK, MAX_NODES, PROFILES
 START_S: Final = 30.0
 """How long a start may take; it takes about one second."""
 _END_S: Final = 10.0
+_LAST_WORDS_S: Final = 0.5
 _LOOK_AGAIN_S: Final = 0.01
 _LOG_LINES: Final = 12
 
@@ -50,9 +52,10 @@ class SandboxInfo:
 
 
 @asynccontextmanager
-async def sandbox(nodes: int = 3, profile: str = "fast") -> AsyncIterator[SandboxInfo]:
+async def sandbox(nodes: int = 3, profile: str = "fast", *, simulated: bool = False) -> AsyncIterator[SandboxInfo]:
     """A cluster with all nodes Ready for the length of a block. It ends with this process, also on SIGKILL.
 
+    With `simulated` pods run no process: for tests of scale and of recovery, with up to 120 nodes.
     Raises SandboxError when it cannot be had.
     """
     _check(nodes, profile)
@@ -60,6 +63,7 @@ async def sandbox(nodes: int = 3, profile: str = "fast") -> AsyncIterator[Sandbo
     try:
         with tempfile.TemporaryFile("w+") as log:
             order = {"nodes": nodes, "profile": profile, "lifeline": reading, "keeper": os.getpid()}
+            order |= {"simulate": simulated}
             launcher = _start(order, log, pass_fds=(reading,))
             try:
                 yield await asyncio.to_thread(_announced, launcher, log)
@@ -73,7 +77,9 @@ async def sandbox(nodes: int = 3, profile: str = "fast") -> AsyncIterator[Sandbo
             os.close(lifeline)
 
 
-def up(nodes: int = 3, profile: str = "fast", kubeconfig: Path | None = None) -> SandboxInfo:
+def up(
+    nodes: int = 3, profile: str = "fast", kubeconfig: Path | None = None, *, simulated: bool = False
+) -> SandboxInfo:
     """Start the user's one detached cluster; returns when all nodes are Ready.
 
     Its context is added to `kubeconfig`, by default to the file that kubectl would write; the current context
@@ -92,6 +98,7 @@ def up(nodes: int = 3, profile: str = "fast", kubeconfig: Path | None = None) ->
         order = {
             "nodes": nodes,
             "profile": profile,
+            "simulate": simulated,
             "record": str(home / _RECORD),
             "merge_into": str(target.absolute()),
         }
@@ -128,6 +135,32 @@ def status() -> SandboxInfo | None:
     return info if _alive(info.pid, info.id) else None
 
 
+def particulars(info: SandboxInfo) -> dict[str, Any]:
+    """What a running sandbox tells of itself: its nodes, what was asked for in vain, crashes of controllers.
+
+    Raises SandboxError when it does not answer.
+    """
+    import ssl
+    import urllib.request
+
+    import yaml
+
+    config = yaml.safe_load((janitor.state_dir(info.id) / "kubeconfig").read_text())
+    authority = base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
+    headers = {"Authorization": f"Bearer {config['users'][0]['user']['token']}"}
+    request = urllib.request.Request(f"{info.server}/sandbox/v1/status", headers=headers)  # noqa: S310 - our own address
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}),
+        urllib.request.HTTPSHandler(context=ssl.create_default_context(cadata=authority)),
+    )
+    try:
+        with opener.open(request, timeout=_END_S) as answer:
+            told: dict[str, Any] = json.load(answer)
+            return told
+    except (OSError, ValueError) as error:
+        raise SandboxError(f"the sandbox at {info.server} does not answer: {error}") from error
+
+
 _RECORD: Final = "cluster.json"
 
 
@@ -160,10 +193,9 @@ def _start(order: dict[str, Any], log: IO[str], pass_fds: tuple[int, ...] = ()) 
 
 
 def _announced(launcher: subprocess.Popen[str], log: IO[str]) -> SandboxInfo:
-    """The launcher's one line. Raises SandboxError when it says no, or nothing in time."""
-    assert launcher.stdout is not None
-    line = _line_within(launcher.stdout, START_S)
-    said: dict[str, Any] = json.loads(line) if line else {"error": f"it said nothing within {START_S:g} s"}
+    """The launcher's one line. Raises SandboxError when it says no, ends without a word, or says nothing in time."""
+    line = _line_within(launcher, START_S)
+    said: dict[str, Any] = json.loads(line) if line else {"error": _silence(launcher)}
     if "error" in said:
         log.seek(0)
         tail = "".join(log.readlines()[-_LOG_LINES:])
@@ -171,12 +203,32 @@ def _announced(launcher: subprocess.Popen[str], log: IO[str]) -> SandboxInfo:
     return _info(said)
 
 
-def _line_within(stream: IO[str], seconds: float) -> str:
+def _line_within(launcher: subprocess.Popen[str], seconds: float) -> str:
+    """What the launcher says; nothing when it ends first, though children of its own may still hold its output open."""
     import select
 
+    assert launcher.stdout is not None
     poll = select.poll()
-    poll.register(stream, select.POLLIN | select.POLLHUP)
-    return stream.readline() if poll.poll(seconds * 1000) else ""
+    poll.register(launcher.stdout, select.POLLIN | select.POLLHUP)
+    ending = os.pidfd_open(launcher.pid)
+    try:
+        poll.register(ending, select.POLLIN)
+        heard = {descriptor for descriptor, _ in poll.poll(seconds * 1000)}
+        # A detached cluster begins by leaving the process that was started.
+        if heard == {ending} and launcher.poll() == 0:
+            poll.unregister(ending)
+            heard = {descriptor for descriptor, _ in poll.poll(seconds * 1000)}
+    finally:
+        os.close(ending)
+    return launcher.stdout.readline() if launcher.stdout.fileno() in heard else ""
+
+
+def _silence(launcher: subprocess.Popen[str]) -> str:
+    try:
+        code = launcher.wait(_LAST_WORDS_S)
+    except subprocess.TimeoutExpired:
+        return f"it said nothing within {START_S:g} s"
+    return f"its launcher was ended by signal {-code}" if code < 0 else f"its launcher ended with exit code {code}"
 
 
 def _ended(launcher: subprocess.Popen[str]) -> None:

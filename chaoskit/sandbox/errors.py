@@ -156,6 +156,10 @@ def expired(message: str) -> ApiError:
     return ApiError(failure(410, "Expired", message))
 
 
+def too_large(limit_bytes: int) -> ApiError:
+    return ApiError(failure(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit_bytes}"))
+
+
 def unsupported_media(message: str) -> ApiError:
     return ApiError(failure(415, "UnsupportedMediaType", message))
 

@@ -44,7 +44,7 @@ _METADATA: Final[dict[str, Form]] = {
 }
 _TOP: Final[dict[str, Form]] = {"kind": STRING, "apiVersion": STRING, "metadata": _METADATA, "status": ANY}
 _KEY_REF: Final = {"name": STRING, "key": STRING, "optional": BOOL}
-_ENV: Final = {
+_ENV: Final[dict[str, Form]] = {
     "name": STRING,
     "value": STRING,
     "valueFrom": {
@@ -60,14 +60,14 @@ _ENV_FROM: Final = {
     "configMapRef": {"name": STRING, "optional": BOOL},
     "secretRef": {"name": STRING, "optional": BOOL},
 }
-_HTTP_GET: Final = {
+_HTTP_GET: Final[dict[str, Form]] = {
     "path": STRING,
     "port": PORT,
     "host": STRING,
     "scheme": STRING,
     "httpHeaders": [{"name": STRING, "value": STRING}],
 }
-_ACTIONS: Final = {
+_ACTIONS: Final[dict[str, Form]] = {
     "exec": {"command": [STRING]},
     "httpGet": _HTTP_GET,
     "tcpSocket": {"port": PORT, "host": STRING},
@@ -136,6 +136,7 @@ _VOLUME: Final[dict[str, Form]] = {
     "configMap": {"name": STRING, "items": _ITEMS, "defaultMode": INT, "optional": BOOL},
     "secret": {"secretName": STRING, "items": _ITEMS, "defaultMode": INT, "optional": BOOL},
     "downwardAPI": _DOWNWARD | {"defaultMode": INT},
+    "persistentVolumeClaim": {"claimName": STRING, "readOnly": BOOL},
     "projected": {
         "defaultMode": INT,
         "sources": [
@@ -143,7 +144,7 @@ _VOLUME: Final[dict[str, Form]] = {
                 "configMap": {"name": STRING, "items": _ITEMS, "optional": BOOL},
                 "secret": {"name": STRING, "items": _ITEMS, "optional": BOOL},
                 "downwardAPI": _DOWNWARD,
-                "serviceAccountToken": UNHONOURED,
+                "serviceAccountToken": {"path": STRING, "audience": STRING, "expirationSeconds": INT},
                 "clusterTrustBundle": UNHONOURED,
                 "podCertificate": UNHONOURED,
             }
@@ -152,7 +153,6 @@ _VOLUME: Final[dict[str, Form]] = {
 } | dict.fromkeys(
     (
         "hostPath",
-        "persistentVolumeClaim",
         "ephemeral",
         "csi",
         "nfs",
@@ -170,6 +170,7 @@ POD_SPEC: Final[dict[str, Form]] = {
     "volumes": [_VOLUME],
     "restartPolicy": STRING,
     "terminationGracePeriodSeconds": INT,
+    "activeDeadlineSeconds": INT,
     "nodeName": STRING,
     "nodeSelector": STRINGS,
     "affinity": ANY,
@@ -193,7 +194,6 @@ POD_SPEC: Final[dict[str, Form]] = {
     "os": ANY,
 } | dict.fromkeys(
     (
-        "activeDeadlineSeconds",
         "dnsConfig",
         "ephemeralContainers",
         "hostAliases",
@@ -218,13 +218,65 @@ _SELECTOR: Final = {
 }
 _TEMPLATE: Final = {"metadata": _METADATA, "spec": POD_SPEC}
 _WORKLOAD: Final = {"replicas": INT, "selector": _SELECTOR, "template": _TEMPLATE, "minReadySeconds": INT}
-_DEPLOYMENT: Final = _WORKLOAD | {
+_DEPLOYMENT: Final[dict[str, Form]] = _WORKLOAD | {
     "strategy": {"type": STRING, "rollingUpdate": {"maxSurge": PORT, "maxUnavailable": PORT}},
     "revisionHistoryLimit": INT,
     "progressDeadlineSeconds": INT,
     "paused": BOOL,
 }
-_SERVICE: Final = {
+_CLAIM: Final = {
+    "accessModes": [STRING],
+    "resources": {"limits": QUANTITIES, "requests": QUANTITIES},
+    "storageClassName": STRING,
+    "volumeName": STRING,
+    "volumeMode": STRING,
+} | dict.fromkeys(("selector", "dataSource", "dataSourceRef", "volumeAttributesClassName"), UNHONOURED)
+_STATEFUL_SET: Final = _WORKLOAD | {
+    "serviceName": STRING,
+    "podManagementPolicy": STRING,
+    "updateStrategy": {"type": STRING, "rollingUpdate": {"partition": INT, "maxUnavailable": UNHONOURED}},
+    "revisionHistoryLimit": INT,
+    "persistentVolumeClaimRetentionPolicy": {"whenDeleted": STRING, "whenScaled": STRING},
+    "ordinals": {"start": INT},
+    "volumeClaimTemplates": [_TOP | {"spec": _CLAIM}],
+}
+_DAEMON_SET: Final = {
+    "selector": _SELECTOR,
+    "template": _TEMPLATE,
+    "minReadySeconds": INT,
+    "updateStrategy": {"type": STRING, "rollingUpdate": {"maxUnavailable": PORT, "maxSurge": PORT}},
+    "revisionHistoryLimit": INT,
+}
+_FAILURE_RULE: Final = {
+    "action": STRING,
+    "onExitCodes": {"containerName": STRING, "operator": STRING, "values": [INT]},
+    "onPodConditions": [{"type": STRING, "status": STRING}],
+}
+_JOB: Final = {
+    "parallelism": INT,
+    "completions": INT,
+    "completionMode": STRING,
+    "backoffLimit": INT,
+    "backoffLimitPerIndex": INT,
+    "maxFailedIndexes": INT,
+    "activeDeadlineSeconds": INT,
+    "ttlSecondsAfterFinished": INT,
+    "podFailurePolicy": {"rules": [_FAILURE_RULE]},
+    "podReplacementPolicy": STRING,
+    "suspend": BOOL,
+    "manualSelector": BOOL,
+    "selector": _SELECTOR,
+    "template": _TEMPLATE,
+    "managedBy": UNHONOURED,
+    "successPolicy": UNHONOURED,
+}
+_BUDGET: Final = {
+    "minAvailable": PORT,
+    "maxUnavailable": PORT,
+    "selector": _SELECTOR,
+    "unhealthyPodEvictionPolicy": STRING,
+}
+_SERVICE: Final[dict[str, Form]] = {
     "type": STRING,
     "selector": STRINGS,
     "ports": [
@@ -259,7 +311,7 @@ _SERVICE: Final = {
     ),
     UNHONOURED,
 )
-_NODE: Final = {
+_NODE: Final[dict[str, Form]] = {
     "unschedulable": BOOL,
     "taints": [{"key": STRING, "value": STRING, "effect": STRING, "timeAdded": ANY}],
     "podCIDR": STRING,
@@ -287,6 +339,20 @@ _LEASE: Final = {
     "preferredHolder": STRING,
 }
 
+_RULES: Final = [
+    {
+        "verbs": [STRING],
+        "apiGroups": [STRING],
+        "resources": [STRING],
+        "resourceNames": [STRING],
+        "nonResourceURLs": [STRING],
+    }
+]
+_BINDING: Final[dict[str, Form]] = {
+    "subjects": [{"kind": STRING, "apiGroup": STRING, "name": STRING, "namespace": STRING}],
+    "roleRef": {"apiGroup": STRING, "kind": STRING, "name": STRING},
+}
+
 KINDS_FIELDS: Final[dict[str, dict[str, Form]]] = {
     "namespaces": _TOP | {"spec": {"finalizers": [STRING]}},
     "nodes": _TOP | {"spec": _NODE},
@@ -304,4 +370,46 @@ KINDS_FIELDS: Final[dict[str, dict[str, Form]]] = {
     "serviceaccounts": _TOP | {"secrets": ANY, "imagePullSecrets": ANY, "automountServiceAccountToken": BOOL},
     "deployments": _TOP | {"spec": _DEPLOYMENT},
     "replicasets": _TOP | {"spec": _WORKLOAD},
+    "statefulsets": _TOP | {"spec": _STATEFUL_SET},
+    "daemonsets": _TOP | {"spec": _DAEMON_SET},
+    "controllerrevisions": _TOP | {"data": ANY, "revision": INT},
+    "jobs": _TOP | {"spec": _JOB},
+    "poddisruptionbudgets": _TOP | {"spec": _BUDGET},
+    "persistentvolumeclaims": _TOP | {"spec": _CLAIM},
+    "roles": _TOP | {"rules": _RULES},
+    "rolebindings": _TOP | _BINDING,
+    "clusterroles": _TOP | {"rules": _RULES, "aggregationRule": UNHONOURED},
+    "clusterrolebindings": _TOP | _BINDING,
 }
+
+NAMED_FORMS: Final[dict[str, Form]] = {
+    "ObjectMeta": _METADATA,
+    "OwnerReference": _METADATA["ownerReferences"][0],
+    "PodSpec": POD_SPEC,
+    "PodTemplateSpec": _TEMPLATE,
+    "LabelSelector": _SELECTOR,
+    "Container": _CONTAINER,
+    "ContainerPort": _CONTAINER["ports"][0],
+    "ResourceRequirements": _CONTAINER["resources"],
+    "VolumeMount": _CONTAINER["volumeMounts"][0],
+    "Lifecycle": _CONTAINER["lifecycle"],
+    "LifecycleHandler": _HOOK,
+    "EnvVar": _ENV,
+    "EnvVarSource": _ENV["valueFrom"],
+    "Probe": _PROBE,
+    "ExecAction": _ACTIONS["exec"],
+    "HTTPGetAction": _HTTP_GET,
+    "TCPSocketAction": _ACTIONS["tcpSocket"],
+    "Volume": _VOLUME,
+    "Toleration": POD_SPEC["tolerations"][0],
+    "DeploymentStrategy": _DEPLOYMENT["strategy"],
+    "RollingUpdateDeployment": _DEPLOYMENT["strategy"]["rollingUpdate"],
+    "ServicePort": _SERVICE["ports"][0],
+    "Taint": _NODE["taints"][0],
+    "Endpoint": _ENDPOINT,
+    "EndpointPort": _ENDPOINT_PORT,
+    "PolicyRule": _RULES[0],
+    "Subject": _BINDING["subjects"][0],
+    "RoleRef": _BINDING["roleRef"],
+}
+"""Forms by the name of their type in k8s.io/api."""

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ _PATIENCE_S: Final = 5.0
 _LOOK_AGAIN_S: Final = 0.005
 LOCK: Final = "lock"
 _TRACES: Final = "traces.json"
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - what is made there has a name of its own and mode 0700
 
 
 def state_dir(cluster: str) -> Path:
@@ -32,10 +34,28 @@ def state_dir(cluster: str) -> Path:
     return Path(tempfile.gettempdir()) / f"{_PREFIX}-{os.getuid()}-{cluster}"
 
 
-def marked(cluster: str) -> list[int]:
-    """Processes of this user whose environment carries the mark, this one excepted. The dead ones do not count."""
-    wanted = f"{MARK}={cluster}".encode()
-    return [pid for pid in _processes() if pid != os.getpid() and wanted in _environment(pid)]
+def memory_dir(cluster: str) -> Path:
+    """Where a cluster keeps what must not reach a disk: on a file system in memory, if there is one to write to."""
+    if os.access(_MEMORY, os.W_OK | os.X_OK) and _is_memory(_MEMORY):
+        return _MEMORY / f"{_PREFIX}-{os.getuid()}-{cluster}"
+    return state_dir(cluster) / "memory"
+
+
+@cache
+def _is_memory(folder: Path) -> bool:
+    with suppress(OSError):
+        mounts = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
+        return any(fields[1] == str(folder) and fields[2] in ("tmpfs", "ramfs") for fields in mounts)
+    return False
+
+
+def marked(cluster: str, also: str = "") -> list[int]:
+    """Processes of this user whose environment carries the mark, this one excepted. The dead ones do not count.
+
+    `also` is another NAME=VALUE that must be in it.
+    """
+    wanted = {f"{MARK}={cluster}".encode(), *([also.encode()] if also else [])}
+    return [pid for pid in _processes() if pid != os.getpid() and wanted.issubset(_environment(pid))]
 
 
 def _processes() -> Iterator[int]:
@@ -51,10 +71,13 @@ def _environment(pid: int) -> list[bytes]:
         return []
 
 
-def kill_marked(cluster: str) -> list[int]:
-    """SIGKILL all of a cluster's processes but this one, until none is left; answers what outlived the patience."""
+def kill_marked(cluster: str, also: str = "") -> list[int]:
+    """SIGKILL all of a cluster's processes but this one, until none is left; answers what outlived the patience.
+
+    With `also`, only those that carry that NAME=VALUE too.
+    """
     deadline = time.monotonic() + _PATIENCE_S
-    while (left := marked(cluster)) and time.monotonic() < deadline:
+    while (left := marked(cluster, also)) and time.monotonic() < deadline:
         for pid in left:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -72,6 +95,7 @@ def end(cluster: str, folder: Path) -> None:
     """End a cluster: its processes, its traces elsewhere, and last its folder, so that a sweep can finish what we do not."""
     kill_marked(cluster)
     _remove_traces(cluster, folder / _TRACES)
+    shutil.rmtree(memory_dir(cluster), ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -108,6 +132,10 @@ def sweep() -> list[str]:
         if folder.is_dir() and not folder.is_symlink() and _abandoned(folder):
             end(cluster, folder)
             swept.append(cluster)
+    for folder in _MEMORY.glob(f"{prefix}*"):
+        cluster = folder.name.removeprefix(prefix)
+        if not state_dir(cluster).exists() and not marked(cluster):
+            shutil.rmtree(folder, ignore_errors=True)
     return swept
 
 

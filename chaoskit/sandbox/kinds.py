@@ -62,7 +62,7 @@ _ALL: Final = (
     Kind("configmaps", "ConfigMap", short_names=("cm",)),
     Kind("secrets", "Secret"),
     Kind("events", "Event", short_names=("ev",)),
-    Kind("serviceaccounts", "ServiceAccount", short_names=("sa",)),
+    Kind("serviceaccounts", "ServiceAccount", short_names=("sa",), subresources=("token",)),
     Kind(
         "deployments",
         "Deployment",
@@ -81,12 +81,47 @@ _ALL: Final = (
         subresources=("scale", "status"),
         generation=True,
     ),
+    Kind(
+        "statefulsets",
+        "StatefulSet",
+        "apps",
+        short_names=("sts",),
+        categories=("all",),
+        subresources=("scale", "status"),
+        generation=True,
+    ),
+    Kind(
+        "daemonsets",
+        "DaemonSet",
+        "apps",
+        short_names=("ds",),
+        categories=("all",),
+        subresources=("status",),
+        generation=True,
+    ),
+    Kind("controllerrevisions", "ControllerRevision", "apps"),
+    Kind("jobs", "Job", "batch", categories=("all",), subresources=("status",), generation=True),
+    Kind(
+        "poddisruptionbudgets",
+        "PodDisruptionBudget",
+        "policy",
+        short_names=("pdb",),
+        subresources=("status",),
+        generation=True,
+    ),
+    Kind("persistentvolumeclaims", "PersistentVolumeClaim", short_names=("pvc",), subresources=("status",)),
     Kind("endpointslices", "EndpointSlice", "discovery.k8s.io", generation=True),
     Kind("leases", "Lease", "coordination.k8s.io"),
+    Kind("roles", "Role", "rbac.authorization.k8s.io"),
+    Kind("rolebindings", "RoleBinding", "rbac.authorization.k8s.io"),
+    Kind("clusterroles", "ClusterRole", "rbac.authorization.k8s.io", namespaced=False),
+    Kind("clusterrolebindings", "ClusterRoleBinding", "rbac.authorization.k8s.io", namespaced=False),
 )
+EVENTS_VIEW: Final = Kind("events", "Event", "events.k8s.io", short_names=("ev",))
+"""The same events under their newer name and shape; they are stored once, as the core group's."""
 
 KINDS: Final[dict[str, Kind]] = {kind.plural: kind for kind in _ALL}
-BY_PATH: Final[dict[tuple[str, str, str], Kind]] = {(k.group, k.version, k.plural): k for k in _ALL}
+BY_PATH: Final[dict[tuple[str, str, str], Kind]] = {(k.group, k.version, k.plural): k for k in (*_ALL, EVENTS_VIEW)}
 BY_OBJECT: Final[dict[tuple[str, str], Kind]] = {(k.api_version, k.kind): k for k in _ALL}
 
 UPSTREAM_GROUPS: Final = frozenset(
@@ -120,6 +155,6 @@ UPSTREAM_GROUPS: Final = frozenset(
 def groups() -> dict[tuple[str, str], list[Kind]]:
     """The served kinds by (group, version), the core group first."""
     found: dict[tuple[str, str], list[Kind]] = {}
-    for kind in _ALL:
+    for kind in (*_ALL, EVENTS_VIEW):
         found.setdefault((kind.group, kind.version), []).append(kind)
     return found

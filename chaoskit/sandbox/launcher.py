@@ -20,9 +20,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from chaoskit.sandbox import apiserver, janitor, kubeconfig, node, proxy, tls
+from chaoskit.sandbox import apiserver, janitor, kubeconfig, node, outages, proxy, tls
+from chaoskit.sandbox.node import simulation
+from chaoskit.sandbox.power import LOOK_AGAIN, Machine, Power
 from chaoskit.sandbox.processes import adopt_orphans, fork_child
-from chaoskit.sandbox.settings import MARK, PROFILES, SLOTS, ClusterSettings
+from chaoskit.sandbox.settings import MARK, PROFILES, SLOTS, ClusterSettings, first_service_address
 
 _log = logging.getLogger(__name__)
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -42,6 +44,8 @@ class Order:
     keeper: int | None = None
     record: str | None = None
     merge_into: str | None = None
+    simulate: bool = False
+    """Whether pods run no process."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -78,6 +82,10 @@ class _Launch:
         self._order, self._cluster, self._folder = order, cluster, folder
         self._settings: ClusterSettings | None = None
         self._children: dict[int, str] = {}
+        self._power: Power | None = None
+        self._orders: socket.socket | None = None
+        self._lifeline = -1
+        self._not_for_children: list[int] = []
         self._ready = -1
         self._announced = False
         self._signals = -1
@@ -85,29 +93,42 @@ class _Launch:
     def begin(self) -> None:
         lock = janitor.hold(self._folder)
         adopt_orphans()
+        janitor.memory_dir(self._cluster).mkdir(mode=0o700, exist_ok=True)
         slot = claim_slot()
         listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        credentials = tls.issue()
+        credentials = tls.issue(("127.0.0.1", first_service_address(_slot_of(slot))))
         settings = self._settings = self._describe(listener, _slot_of(slot), credentials)
         self._watch_signals()
-        ready, ready_writer = os.pipe()
-        lifeline, lifeline_writer = os.pipe()
-        close = [lock, lifeline_writer, ready]
+        self._ready, ready_writer = os.pipe()
+        self._lifeline, lifeline_writer = os.pipe()
+        self._orders, asking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._not_for_children = [lock, lifeline_writer, self._ready, self._orders.fileno()]
         context = tls.server_context(self._folder / "server.crt", self._folder / "server.key")
-        self._fork(
-            "api", lambda: apiserver.serve(settings, listener, context, ready_writer), lifeline, close, last=True
-        )
+        self._fork("api", lambda: apiserver.serve(settings, listener, context, ready_writer, asking), last=True)
         listener.close()
+        asking.close()
         os.close(ready_writer)
-        self._fork("proxy", lambda: proxy.serve(settings), lifeline, close)
-        for index, name in enumerate(settings.nodes, 1):
-            self._fork(name, _node(settings, name, index), lifeline, close)
-        os.close(lifeline)
-        self._ready = ready
+        told = [self._fork("proxy", lambda: proxy.serve(settings))]
+        if settings.simulated_pods:
+            told.append(self._fork("nodes", lambda: simulation.serve(settings)))
+        self._power = Power(settings, lambda machine: self._boot(settings, machine), told)
+        for _ in settings.nodes:
+            self._power.add()
 
-    def _fork(self, name: str, work: Callable[[], Any], lifeline: int, close: list[int], *, last: bool = False) -> None:
+    def _fork(self, name: str, work: Callable[[], Any], *, last: bool = False) -> int:
         at_end = self._end_alone if last else None
-        self._children[fork_child(name, work, lifeline=lifeline, close=close, at_end=at_end)] = name
+        pid = fork_child(name, work, lifeline=self._lifeline, close=self._not_for_children, at_end=at_end)
+        self._children[pid] = name
+        return pid
+
+    def _boot(self, settings: ClusterSettings, machine: Machine) -> int:
+        name, index, boots = machine.name, machine.index, machine.boots
+        return fork_child(
+            name,
+            lambda: node.serve(settings, name, index, boots),
+            lifeline=self._lifeline,
+            close=self._not_for_children,
+        )
 
     def _describe(self, listener: socket.socket, slot: int, credentials: tls.Credentials) -> ClusterSettings:
         for name, content in (("ca.crt", credentials.authority), ("server.crt", credentials.certificate)):
@@ -124,7 +145,8 @@ class _Launch:
             state_dir=self._folder,
             timings=PROFILES[self._order.profile](),
             profile=self._order.profile,
-            nodes=tuple(f"node-{index}" for index in range(1, self._order.nodes + 1)),
+            nodes=tuple(outages.node_name(index) for index in range(1, self._order.nodes + 1)),
+            simulated_pods=self._order.simulate,
         )
         config = kubeconfig.entries(settings.server, credentials.authority, settings.token)
         kubeconfig.write(self._folder / "kubeconfig", config)
@@ -140,11 +162,13 @@ class _Launch:
         self._signals = reading.detach()
         for number in (*_ENDING, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
+        signal.signal(LOOK_AGAIN, signal.SIG_IGN)  # for the children, of whom each listens when it is ready to
 
     def wait(self) -> str:
         """Until there is a reason to end; answers it."""
         poll = select.poll()
-        for descriptor in (self._ready, self._signals, self._order.lifeline, self._keeper()):
+        assert self._orders is not None
+        for descriptor in (self._ready, self._signals, self._orders.fileno(), self._order.lifeline, self._keeper()):
             if descriptor is not None:
                 poll.register(descriptor, select.POLLIN | select.POLLHUP)
         while True:
@@ -168,6 +192,8 @@ class _Launch:
             if os.read(descriptor, 64):
                 self._announce()
             return ""
+        if self._orders is not None and descriptor == self._orders.fileno():
+            return self._obey(self._orders)
         if descriptor != self._signals:
             return "whoever started this cluster is gone"
         numbers = set(os.read(descriptor, 256))
@@ -175,15 +201,29 @@ class _Launch:
             return "told to by a signal"
         return self._reap()
 
+    def _obey(self, orders: socket.socket) -> str:
+        """An order about a node; the end of orders is the end of the API server."""
+        assert self._power is not None
+        try:
+            self._power.answer(orders)
+        except (OSError, ValueError):
+            return "the API server gives no more orders"
+        return ""
+
     def _reap(self) -> str:
         with suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     return ""
-                if pid in self._children:
-                    return f"{self._children[pid]} ended with {os.waitstatus_to_exitcode(status)}"
+                if name := self._part(pid):
+                    return f"{name} ended with {os.waitstatus_to_exitcode(status)}"
         return ""
+
+    def _part(self, pid: int) -> str:
+        """The part of the cluster that process was; nothing for an orphan, and for a supervisor whose node was switched off."""
+        machine = None if self._power is None else self._power.find(pid)
+        return self._children.get(pid, "") if machine is None else machine.name
 
     def _announce(self) -> None:
         settings = self._settings
@@ -214,10 +254,6 @@ class _Launch:
     def end(self) -> None:
         self.say({"error": "the cluster ended before its nodes were ready"})
         janitor.end(self._cluster, self._folder)
-
-
-def _node(settings: ClusterSettings, name: str, index: int) -> Callable[[], Any]:
-    return lambda: node.serve(settings, name, index)
 
 
 def claim_slot() -> socket.socket:

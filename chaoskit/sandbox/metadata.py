@@ -11,7 +11,7 @@ import uuid
 from typing import Any, Final
 
 from chaoskit.sandbox import clock
-from chaoskit.sandbox.errors import Cause, bad_request, bad_value, required
+from chaoskit.sandbox.errors import Cause, bad_request, bad_value, field_forbidden, required
 from chaoskit.sandbox.kinds import Kind
 from chaoskit.sandbox.normalise import METADATA_ORDER as ORDER
 
@@ -126,15 +126,37 @@ def validate(obj: Obj, kind: Kind) -> list[Cause]:
     return causes
 
 
+def validate_update(new: Obj, old: Obj) -> list[Cause]:
+    """An object that is being deleted takes no new finalizer (apimachinery, api/validation/objectmeta.go)."""
+    if "deletionTimestamp" not in old["metadata"]:
+        return []
+    kept = old["metadata"].get("finalizers", ())
+    added = [name for name in new["metadata"].get("finalizers", ()) if name not in kept]
+    if not added:
+        return []
+    found = ", ".join(f'"{name}"' for name in added)
+    why = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{found}}}"
+    return [field_forbidden("metadata.finalizers", why)]
+
+
 def _validate_name(metadata: Obj, kind: Kind) -> list[Cause]:
     name = metadata.get("name", "")
     if not name:
         return [required("metadata.name", "name or generateName is required")]
+    if kind.group == "rbac.authorization.k8s.io":
+        return _validate_segment(name)
     if kind.plural == "namespaces":
         return [] if is_label(name) else [bad_value("metadata.name", name, LABEL_RULE)]
     if kind.plural == "services":
         return [] if is_label_1035(name) else [bad_value("metadata.name", name, LABEL_1035_RULE)]
     return [] if is_subdomain(name) else [bad_value("metadata.name", name, SUBDOMAIN_RULE)]
+
+
+def _validate_segment(name: str) -> list[Cause]:
+    """Roles and their bindings may have any name that fits into a path."""
+    if name in (".", ".."):
+        return [bad_value("metadata.name", name, f"may not be '{name}'")]
+    return [bad_value("metadata.name", name, f"may not contain '{sign}'") for sign in "/%" if sign in name]
 
 
 def _validate_labels(labels: Any, where: str) -> list[Cause]:

@@ -29,6 +29,8 @@ _OMITTED_WHEN_FALSE: Final = frozenset(
         "publishNotReadyAddresses",
     }
 )
+_PLAIN: Final = frozenset({str, int, float})
+"""What is never absent; most members are of these, and every write passes through here."""
 _KEPT_WHEN_EMPTY: Final = frozenset({"endpoints"})
 METADATA_ORDER: Final = (
     "name",
@@ -83,11 +85,15 @@ def _value(key: str, value: Any) -> Any:
 def _mapping(key: str, value: Obj) -> Obj | None:
     if key in _STRING_MAPS:
         return {k: "" if v is None else v for k, v in value.items()} or None
-    kept = {k: inner for k, v in value.items() if (inner := _value(k, v)) is not None}
+    kept = {
+        name: stored
+        for name, inner in value.items()
+        if (stored := inner if type(inner) in _PLAIN else _value(name, inner)) is not None
+    }
     return None if not kept and key in _OMITTED_WHEN_EMPTY else kept
 
 
 def _list(key: str, value: list[Any]) -> list[Any] | None:
     if not value:
         return value if key in _KEPT_WHEN_EMPTY else None
-    return [_value("", item) for item in value if item is not None]
+    return [item if type(item) in _PLAIN else _value("", item) for item in value if item is not None]

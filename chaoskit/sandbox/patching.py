@@ -9,9 +9,10 @@ from typing import Any, Final, Literal
 
 import jsonpatch
 import jsonpointer
+import orjson
 
 from chaoskit.sandbox.errors import bad_request, patch_rejected
-from chaoskit.sandbox.store import Obj, thaw
+from chaoskit.sandbox.store import Obj, Version, thaw
 from chaoskit.sandbox.strategic import merge_strategically
 
 Style = Literal["json", "merge", "strategic"]
@@ -33,6 +34,12 @@ def apply(obj: Obj, body: Any, style: Style) -> Obj:
         merged: Obj = _merge(thaw(obj), body)
         return merged
     return merge_strategically(thaw(obj), body)
+
+
+def apply_to(version: Version, body: Any, style: Style) -> Obj:
+    """The patched copy of a stored object, with its managedFields where the patch speaks of them."""
+    about_owners = "managedFields" in str(body)
+    return apply(orjson.loads(version.encoded) if about_owners else version.obj, body, style)
 
 
 def _merge(target: Any, patch: Any) -> Any:

@@ -38,7 +38,7 @@ def fork_child(
     """Run `work` in a forked child until it ends or the launcher does; answers its pid.
 
     The child closes the descriptors in `close`, of which the lifeline's writing end must be one. `at_end` is its last
-    act when the launcher went first.
+    act when it was told to end, which a living launcher never does: that kills.
     """
     launcher = os.getpid()
     pid = os.fork()
@@ -50,7 +50,8 @@ def fork_child(
         for descriptor in close:
             os.close(descriptor)
         code = asyncio.run(_until_end(name, work, lifeline))
-        if os.getppid() != launcher and at_end is not None:
+        # Whoever our parent is now says nothing: a dying launcher closes its pipe before it is replaced as our parent.
+        if code == 0 and at_end is not None:
             at_end()
     except BaseException:  # noqa: BLE001 - the outermost frame of a process
         _log.exception("%s failed", name)
@@ -63,6 +64,9 @@ def fork_child(
 def _tie_to(launcher: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
+    signal.signal(
+        signal.SIGUSR1, signal.SIG_IGN
+    )  # it tells those who listen to look again, and must not end the others
     signal.set_wakeup_fd(-1)
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != launcher:
@@ -80,6 +84,8 @@ async def _until_end(name: str, work: Callable[[], Awaitable[None]], lifeline: i
     ending = asyncio.ensure_future(told.wait())
     await asyncio.wait({working, ending}, return_when=asyncio.FIRST_COMPLETED)
     loop.remove_reader(lifeline)
+    # The pipe ends before the kernel sends its SIGTERM, which must not strike while we clean up without a handler.
+    _libc.prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
     if working.done():
         ending.cancel()
         _log.error("%s ended by itself", name, exc_info=None if working.cancelled() else working.exception())

@@ -15,7 +15,7 @@ from typing import Any
 
 from chaoskit.sandbox.controllers.loop import Controller, Key, drive, key_of
 from chaoskit.sandbox.events import record
-from chaoskit.sandbox.facts.pods import is_deleting, is_finished
+from chaoskit.sandbox.facts.pods import claims_of, is_deleting, is_finished
 from chaoskit.sandbox.placement.filters import explain, objection, wishes_of
 from chaoskit.sandbox.placement.ledger import Ledger
 from chaoskit.sandbox.placement.scores import best
@@ -52,7 +52,8 @@ class Scheduler:
         self._waiting: dict[Key, Attempt] = {}
 
     def controller(self) -> Controller:
-        return Controller("scheduler", {"nodes": self.on_node, "pods": self.on_pod}, self.reconcile)
+        triggers = {"nodes": self.on_node, "pods": self.on_pod, "persistentvolumeclaims": self.on_claim}
+        return Controller("scheduler", triggers, self.reconcile)
 
     def on_node(self, _registry: Registry, change: Change) -> list[Key]:
         """Book a node change; waiting pods try again when it might help them."""
@@ -76,6 +77,10 @@ class Scheduler:
             return list(self._waiting) if _moved(change) else []
         return [key] if change.old is None or change.old["spec"] != pod["spec"] or key not in self._waiting else []
 
+    def on_claim(self, _registry: Registry, change: Change) -> list[Key]:
+        """A claim that was missing may be what a waiting pod wants."""
+        return list(self._waiting) if change.type == "ADDED" else []
+
     def reconcile(self, registry: Registry, key: Key) -> float | None:
         """Place one pod; while it backs off, the seconds until it may try again."""
         pod = registry.find("pods", *key)
@@ -86,6 +91,11 @@ class Scheduler:
         if attempt is not None and attempt.not_before_s > self._clock_s():
             return attempt.not_before_s - self._clock_s()
         rooms = self._ledger.rooms()
+        missing = _missing_claim(registry, pod)
+        if missing is not None:
+            why = f'0/{len(rooms)} nodes are available: persistentvolumeclaim "{missing}" not found. not found'
+            self._postpone(registry, key, pod, why)
+            return None
         wishes = wishes_of(pod, rooms)
         objections = [(room, objection(wishes, room)) for room in rooms]
         fitting = [room for room, found in objections if found is None]
@@ -123,6 +133,15 @@ def _is_ours(pod: Obj) -> bool:
     spec = pod["spec"]
     held = spec.get("nodeName") or spec.get("schedulingGates") or is_deleting(pod) or is_finished(pod)
     return not held and spec.get("schedulerName", ACTOR) == ACTOR
+
+
+def _missing_claim(registry: Registry, pod: Obj) -> str | None:
+    """The first claim the pod mounts that does not exist, or is about to go."""
+    for name in claims_of(pod):
+        claim = registry.find("persistentvolumeclaims", pod["metadata"]["namespace"], name)
+        if claim is None or is_deleting(claim):
+            return name
+    return None
 
 
 def _offer(node: Obj) -> tuple[Any, ...]:

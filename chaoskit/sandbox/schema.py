@@ -54,6 +54,11 @@ def check_fields(obj: Obj, kind: Kind, validation: str) -> None:
         warn(f'unknown field "{path}"')
 
 
+def undeclared_fields(obj: Obj, kind: Kind) -> list[str]:
+    """Paths of the fields that a kind does not have; they are removed. Raises ApiError 400 for one of the wrong form."""
+    return list(_walk(obj, KINDS_FIELDS[kind.plural], "", kind))
+
+
 def _walk(value: Any, form: Any, path: str, kind: Kind) -> Iterator[str]:
     """Paths of unknown fields below a value; they are removed."""
     if value is None or form is ANY:

@@ -142,6 +142,7 @@ _FIELDS: Final[dict[str, frozenset[str]]] = {
     "secrets": frozenset({"type"}),
     "services": frozenset({"spec.clusterIP", "spec.type"}),
     "replicasets": frozenset({"status.replicas"}),
+    "jobs": frozenset({"status.successful"}),
     "events": frozenset(
         {
             "involvedObject.kind",

@@ -10,18 +10,24 @@ import orjson
 
 SLOTS: Final = range(64, 128)
 """Second octets of 127.x.0.0/16 that sandboxes may claim."""
-MAX_NODES: Final = 60
+MAX_NODES: Final = 120
+"""Nodes that one sandbox may number over its life."""
 SERVICE_ADDRESSES: Final = 64 * 254
 NODE_PORTS: Final = range(30000, 32768)
 MARK: Final = "CHAOSKIT_SANDBOX"
 """Environment variable whose value is the cluster's id; every process of a sandbox carries it."""
+NODE_MARK: Final = "CHAOSKIT_NODE"
+"""Environment variable whose value is the node's name; every process of a pod carries it."""
 CONTEXT: Final = "chaoskit-sandbox"
 """Name of the cluster, the user and the context in a kubeconfig of ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """The cluster's own pace, by upstream flag names. What a manifest says (probe periods, grace) is never scaled."""
+    """The cluster's own pace, by upstream flag names. What a manifest says (probe periods, grace) is never scaled.
+
+    `simulated_*` are the times a simulated pod takes to start, to become ready after that (0: in the same write), and to end.
+    """
 
     node_monitor_grace_period_s: float = 50.0
     node_monitor_period_s: float = 5.0
@@ -36,8 +42,16 @@ class Timings:
     endpoint_propagation_s: float = 1.0
     pod_initial_backoff_s: float = 1.0
     pod_max_backoff_s: float = 10.0
+    job_pod_failure_backoff_s: float = 10.0
+    max_job_pod_failure_backoff_s: float = 600.0
+    job_sync_batch_s: float = 1.0
+    pod_gc_period_s: float = 20.0
+    pod_gc_quarantine_s: float = 40.0
     event_ttl_s: float = 3600.0
     bookmark_period_s: float = 60.0
+    simulated_start_s: float = 0.05
+    simulated_ready_s: float = 0.0
+    simulated_stop_s: float = 0.05
 
 
 def realistic() -> Timings:
@@ -61,10 +75,20 @@ def fast() -> Timings:
         endpoint_propagation_s=0.05,
         pod_initial_backoff_s=0.1,
         pod_max_backoff_s=1.0,
+        job_pod_failure_backoff_s=1.0,
+        max_job_pod_failure_backoff_s=60.0,
+        job_sync_batch_s=0.1,
+        pod_gc_period_s=0.5,
+        pod_gc_quarantine_s=1.0,
     )
 
 
 PROFILES: Final = {"fast": fast, "realistic": realistic}
+
+
+def first_service_address(slot: int) -> str:
+    """The ClusterIP of the Service `kubernetes`."""
+    return f"127.{slot}.128.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +104,8 @@ class ClusterSettings:
     timings: Timings
     profile: str
     nodes: tuple[str, ...]
+    simulated_pods: bool = False
+    """Whether pods run no process: their statuses are written as if they did."""
 
     def node_address(self, index: int) -> str:
         """InternalIP of node `index`, counted from 1."""

@@ -7,6 +7,7 @@ nothing else runs. That alone gives optimistic concurrency. Objects are snapshot
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,12 +15,16 @@ from typing import Any, Final, Literal
 
 import orjson
 
+from chaoskit.sandbox.managed import Managed, written
+
 Obj = dict[str, Any]
 Key = tuple[str, str, str]
 """(resource, namespace, name)"""
 
 RING: Final = 10_000
 """Changes remembered per resource; a watch from before them is told 410."""
+_FRESH: Final = 500
+"""Changes per resource that are kept as objects: more than any reader is behind in quiet times."""
 
 
 def thaw(obj: Obj) -> Obj:
@@ -29,20 +34,50 @@ def thaw(obj: Obj) -> Obj:
 
 
 class Version:
-    """One state of one object, with its JSON encoded at most once however many watchers read it."""
+    """One state of one object, with its JSON encoded at most once however many watchers read it.
 
-    __slots__ = ("_encoded", "obj", "revision")
+    `managed` says who owns its fields; it is beside the object and enters it only when that is encoded. A state of the past
+    may be pressed: then only its JSON is kept, and that deflated, a twentieth of the memory.
+    """
 
-    def __init__(self, obj: Obj, revision: int) -> None:
-        self.obj = obj
+    __slots__ = ("_encoded", "_obj", "_pressed", "managed", "revision")
+
+    def __init__(self, obj: Obj, revision: int, managed: Managed = ()) -> None:
+        self._obj: Obj | None = obj
+        self._pressed = b""
         self.revision = revision
+        self.managed = managed
         self._encoded: bytes | None = None
 
     @property
+    def obj(self) -> Obj:
+        return self._unpressed() if self._obj is None else self._obj
+
+    def press(self) -> None:
+        """Keep the JSON only, deflated. For states that are hardly ever looked at again."""
+        if self._obj is not None:
+            self._pressed = zlib.compress(self.encoded, 1)
+            self._encoded = self._obj = None
+
+    def _unpressed(self) -> Obj:
+        obj: Obj = orjson.loads(self.encoded)
+        obj["metadata"].pop("managedFields", None)
+        return obj
+
+    @property
     def encoded(self) -> bytes:
+        if self._pressed:
+            return zlib.decompress(self._pressed)
         if self._encoded is None:
-            self._encoded = orjson.dumps(self.obj)
+            self._encoded = orjson.dumps(self.shown)
         return self._encoded
+
+    @property
+    def shown(self) -> Obj:
+        """The object as clients see it, for encoding only."""
+        if not self.managed:
+            return self.obj
+        return self.obj | {"metadata": self.obj["metadata"] | {"managedFields": written(self.managed)}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +193,11 @@ class Store:
             for name in sorted(names):
                 yield names[name]
 
-    def put(self, resource: str, obj: Obj) -> Version:
+    def put(self, resource: str, obj: Obj, managed: Managed = ()) -> Version:
         """Commit a new state of an object; the store sets its resourceVersion and keeps the object itself."""
         namespace, name = _place(obj)
         before = self.get(resource, namespace, name)
-        after = self._version(obj)
+        after = self._version(obj, managed)
         self._objects.setdefault(resource, {}).setdefault(namespace, {})[name] = after
         self._index((resource, namespace, name), before, after)
         self._publish(Change("ADDED" if before is None else "MODIFIED", resource, after, before))
@@ -173,7 +208,7 @@ class Store:
         before = self._objects[resource][namespace].pop(name)
         last = dict(before.obj)
         last["metadata"] = dict(before.obj["metadata"])
-        after = self._version(last)
+        after = self._version(last, before.managed)
         self._index((resource, namespace, name), before, None)
         self._publish(Change("DELETED", resource, after, before))
         return after
@@ -233,10 +268,10 @@ class Store:
     def by_uid(self, uid: str) -> Key | None:
         return self._uids.get(uid)
 
-    def _version(self, obj: Obj) -> Version:
+    def _version(self, obj: Obj, managed: Managed) -> Version:
         self.revision += 1
         obj["metadata"]["resourceVersion"] = str(self.revision)
-        return Version(obj, self.revision)
+        return Version(obj, self.revision, managed)
 
     def _index(self, key: Key, before: Version | None, after: Version | None) -> None:
         if before is not None:
@@ -255,8 +290,17 @@ class Store:
         ring.append(change)
         if len(ring) > self._ring_size:
             self._forgotten[change.resource] = ring.popleft().after.revision
+        if len(ring) > _FRESH:
+            self._press(ring[-_FRESH - 1])
         for subscriber in tuple(self._subscribers):
             subscriber.offer(change)
+
+    def _press(self, change: Change) -> None:
+        """Make a change of long ago small; the present state of an object stays an object."""
+        if change.before is not None:
+            change.before.press()
+        if self.get(change.resource, *change.key) is not change.after:
+            change.after.press()
 
 
 def _place(obj: Obj) -> tuple[str, str]:

@@ -165,6 +165,18 @@ def readiness_probe(pod: Obj) -> tuple[Obj, ProbeTimes] | None:
     return min(probes_of(pod, "readinessProbe"), key=lambda found: found[1].latest_s, default=None)
 
 
+def notices_readiness_bound(pod: Obj) -> Bound | None:
+    """From a readiness fault until nobody is sent to the pod any more, without any slack for our seeing it. None: it has no readinessProbe."""
+    found = readiness_probe(pod)
+    return None if found is None else Bound((*latest_terms(found[1], "readiness probe"), *PROPAGATION))
+
+
+def notices_liveness_bound(pod: Obj) -> Bound | None:
+    """From a liveness fault until the kubelet begins the restart. None: the pod has no livenessProbe."""
+    found = liveness_probe(pod)
+    return None if found is None else Bound(latest_terms(found[1], "liveness probe"))
+
+
 def leaves_service_bound(pod: Obj) -> Bound | None:
     """From a readiness fault until the pod's endpoint is no longer ready. None: it has no readinessProbe and cannot leave."""
     found = readiness_probe(pod)

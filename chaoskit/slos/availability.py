@@ -8,22 +8,16 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
 from chaoskit.model.history import History
-from chaoskit.model.objective import Objective, ObjectiveText, render
+from chaoskit.model.objective import Cohort, ConfidenceField, ObjectiveField, render
 from chaoskit.model.subject import Subject
 from chaoskit.model.target import STRICT
 from chaoskit.model.verdict import Bound, Finding, Grade, Window
-from chaoskit.slos.responses import Tally, complaints, tally, timeout_s
-from chaoskit.slos.statistics import clopper_pearson, samples_for_ratio
-from chaoskit.slos.windows import Over, is_steady
-
-
-def agree_on_window(objective: Objective, over: str) -> str:
-    """The window named in the objective's text or beside it. Raises ValueError when the two differ."""
-    if objective.over and over not in ("fault", objective.over):
-        raise ValueError(
-            f"the objective says over {objective.over}, the field beside it over {over}; expected one of them"
-        )
-    return objective.over or over
+from chaoskit.model.written import by_default
+from chaoskit.slos.deciding import decided, share_needs, undecided
+from chaoskit.slos.responses import Look, complaints, look
+from chaoskit.slos.stated import qualified, unite
+from chaoskit.slos.statistics import clopper_pearson
+from chaoskit.slos.windows import Over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -32,7 +26,8 @@ class Availability:
 
     PASS or FAIL is a statement about this run: the share as counted against the objective. It needs 1 / (1 - objective) requests, so that
     a single failure need not break it; with fewer the finding is INCONCLUSIVE. The interval (Clopper-Pearson, 95 %) says how much it tells of
-    other runs. Over the baseline and while settling any number of requests will do.
+    other runs. With a confidence it is a statement about the service: PASS when it is that sure that the objective is met, FAIL when it is that
+    sure that it is not, else INCONCLUSIVE. Over the baseline and while settling any number of requests will do.
     """
 
     kind: ClassVar[str] = "availability"
@@ -41,17 +36,21 @@ class Availability:
     text_field: ClassVar[str] = "objective"
     example: ClassVar[str] = 'write it as ">= 99%"'
 
-    objective: ObjectiveText
+    objective: ObjectiveField
     """What share must be good, as ">= 99%"."""
     over: Over = "fault"
     """The window: baseline, fault, recovery or run."""
+    policy: Cohort | None = None
+    """Only requests on connections of that policy: fresh, reuse, or each with a finding of its own; all of them by default."""
+    confidence: ConfidenceField = by_default(None)
+    """How sure the answer must be of other runs too, as "95%"; by default it speaks of this run."""
 
     @model_validator(mode="after")
     def _a_share(self) -> Self:
-        fits = self.objective.unit == "ratio" and self.objective.op in (">=", ">") and self.objective.quantile is None
-        if not fits:
+        fits = self.objective.unit == "ratio" and self.objective.op in (">=", ">")
+        if not fits or self.objective.quantile is not None or self.objective.share is not None:
             raise ValueError(f'availability is a share that is reached, such as ">= 99%"; not "{self.objective}"')
-        object.__setattr__(self, "over", agree_on_window(self.objective, self.over))
+        unite(self, self.objective)
         return self
 
     def bound(self, subject: Subject) -> Bound | None:
@@ -60,38 +59,33 @@ class Availability:
 
     def samples_needed(self) -> int:
         """How many requests it takes to be decided."""
-        return samples_for_ratio(self.objective.value)
+        return share_needs(self.objective.value, self.confidence)
 
     def judge(self, history: History, window: Window) -> Finding:
         """Count, and compare with the objective."""
-        requests, timeout = history.requests.within(window), timeout_s(history)
-        counted = tally(requests, timeout)
-        needed = 1 if is_steady(window) else self.samples_needed()
+        found, target = look(history, window, self.policy), self.objective.value
+        met = bool(found.valid) and self.objective.met_by(found.ratio)
+        grade = decided(found.good, found.valid, target, self.confidence, window, met=met)
         return Finding(
             str(self),
-            self._grade(counted, needed),
-            self._because(counted, needed, complaints(requests, timeout)),
+            grade,
+            self._because(found, grade, window),
             window,
-            counted.ratio if counted.valid else None,
-            self.objective.value,
+            found.ratio if found.valid else None,
+            target,
             "ratio",
-            samples=counted.valid,
-            interval=clopper_pearson(counted.good, counted.valid),
+            samples=found.valid,
+            interval=clopper_pearson(found.good, found.valid, self.confidence or 0.95),
         )
 
-    def _grade(self, counted: Tally, needed: int) -> Grade:
-        if counted.valid < needed:
-            return Grade.INCONCLUSIVE
-        return Grade.PASS if self.objective.met_by(counted.ratio) else Grade.FAIL
-
-    def _because(self, counted: Tally, needed: int, why: str) -> str:
-        if not counted.valid:
+    def _because(self, found: Look, grade: Grade, window: Window) -> str:
+        if not found.valid:
             return "no traffic: no request was sent in the window"
-        failed = f"; {counted.bad} failed: {why}" if counted.bad else ""
-        said = (
-            f"{render(counted.ratio, 'ratio')} of {counted.valid} requests were good, wanted {self.objective}{failed}"
-        )
-        return said if counted.valid >= needed else f"too few requests to decide, {needed} are needed: {said}"
+        failed = f"; {len(found.bad)} failed: {complaints(found)}" if found.bad else ""
+        said = f"{render(found.ratio, 'ratio')} of {found.valid} requests were good, wanted {self.objective}{failed}"
+        if grade is not Grade.INCONCLUSIVE:
+            return said
+        return f"{undecided(found.valid, self.objective.value, self.confidence, window)}: {said}"
 
     def __str__(self) -> str:
-        return f"availability {self.objective}" + ("" if self.over == "fault" else f" over {self.over}")
+        return qualified(f"availability {self.objective}", self)

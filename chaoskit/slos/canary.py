@@ -72,7 +72,7 @@ class CanaryContained:
     """
 
     kind: ClassVar[str] = "canaryContained"
-    needs: ClassVar[frozenset[str]] = frozenset({"pods", "workloads", "traffic", "identity"})
+    needs: ClassVar[frozenset[str]] = frozenset({"pods", "workloads", "traffic", "identity", "fresh"})
     steady: ClassVar[bool] = False
 
     over: Over = "run"
@@ -142,7 +142,8 @@ def _broken(counts: Counts, bound: Bound) -> str | None:
 
 
 def _canary(history: History, window: Window) -> Canary | None:
-    fate = next((fate for fate in step_fates(history) if fate.op == "create" and fate.ref.kind == "Deployment"), None)
+    created = (fate for fate in step_fates(history) if fate.op == "create" and fate.ref.kind == "Deployment")
+    fate = next((fate for fate in created if fate.round == window.round), None)
     deployment = None if fate is None or not fate.accepted else _watched(history, fate)
     if fate is None or deployment is None:
         return None
@@ -160,6 +161,12 @@ def _canary(history: History, window: Window) -> Canary | None:
     undone_ns = window.end_ns if fate.undone is None else fate.undone.t_ns
     gone_ns = there.first(lambda n: n == 0, undone_ns, window.end_ns) if there.times else undone_ns
     return Canary(deployment, fate, frozenset(names), gone_ns, share)
+
+
+def canary_names(history: History, window: Window) -> frozenset[str]:
+    """The names of the pods of the Deployment that the fault created; none when it created none."""
+    found = _canary(history, window)
+    return frozenset() if found is None else found.pods
 
 
 def _watched(history: History, fate: StepFate) -> Obj | None:

@@ -1,4 +1,7 @@
-"""The premises of a verdict: the steady state held before the fault, and the fault was injected. Reads the history; a broken premise is never FAIL."""
+"""The premises of a verdict: the steady state held before the fault, the fault was injected, met somebody who was used, and lasted.
+
+Reads the history; a broken premise is never FAIL.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,32 @@ from chaoskit.model.seams import SLO
 from chaoskit.model.units import render_seconds
 from chaoskit.model.verdict import Finding, Grade
 from chaoskit.slos.judging import judged
-from chaoskit.slos.missing import missing
+from chaoskit.slos.lasting import lasted
+from chaoskit.slos.missing import missing, needs_of
 from chaoskit.slos.steps import StepFate, step_fates
+from chaoskit.slos.use import in_use
 
 __all__ = ["baseline", "injected", "missing", "premises"]
 
 
 def premises(history: History, slos: Sequence[SLO]) -> tuple[Finding, ...]:
-    """What must hold for the findings to mean anything, the one that comes first in a run first: "baseline", "injected"."""
-    return baseline(history, slos), injected(history)
+    """What must hold for the findings to mean anything, the one that comes first in a run first: "baseline", "injected", and where there is
+    something to be said of them "in use" and "lasted".
+    """
+    about_users = any("traffic" in needs_of(slo) for slo in slos)
+    more = (in_use(history) if about_users else None, lasted(history))
+    return baseline(history, slos), injected(history), *(finding for finding in more if finding is not None)
 
 
 def injected(history: History) -> Finding:
     """Every accepted step was seen, and at least one was accepted, or refused by a disruption budget: that is an answer too."""
     fates = step_fates(history)
-    grade, because = _injection(fates)
+    rounds = range(history.rounds) if history.rounds > 1 else [0]
+    each = [_injection([fate for fate in fates if fate.round == number]) for number in rounds]
+    grade, because = max(each, key=lambda one: one[0])
+    if len(each) > 1:
+        where = f"round {each.index((grade, because)) + 1} of {len(each)}: " if grade is not Grade.PASS else ""
+        because = f"{where}{because}" if where else f"{len(each)} rounds, each: {because}"
     shown = tuple(fact.seq for fate in fates if (fact := fate.seen or fate.refused or fate.unseen) is not None)
     return Finding(
         "injected", grade, because, measured=float(sum(f.seen is not None for f in fates)), unit="count", shown_by=shown
@@ -60,7 +74,8 @@ def baseline(history: History, slos: Sequence[SLO]) -> Finding:
     """The steady SLOs held over the baseline, each with its evidence."""
     windows = history.windows("baseline")
     if not windows:
-        return Finding("baseline", Grade.INCONCLUSIVE, "the run did not reach its baseline")
+        why = "".join(f": {ended.data['because']}" for ended in history.of("run.ended") if ended.data["because"])
+        return Finding("baseline", Grade.INCONCLUSIVE, f"the run did not reach its baseline{why}")
     steady = [slo for slo in slos if slo.steady]
     findings = [judged(slo, history, window) for window in windows for slo in steady]
     broken = [finding for finding in findings if finding.grade is not Grade.PASS]

@@ -1,4 +1,4 @@
-"""`latency: "p95 < 300ms"`: a percentile of the response times of a window. Reads requests, returns a finding; never looks at the cluster."""
+"""`latency: "p95 < 300ms"`, or "<= 250ms for 99%": response times of a window. Reads requests, returns a finding; never looks at the cluster."""
 
 from __future__ import annotations
 
@@ -9,53 +9,64 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
 from chaoskit.model.history import History
-from chaoskit.model.objective import ObjectiveText, render
-from chaoskit.model.requests import Requests
+from chaoskit.model.objective import Cohort, ConfidenceField, ObjectiveField, render
 from chaoskit.model.subject import Subject
 from chaoskit.model.target import STRICT
 from chaoskit.model.verdict import Bound, Finding, Grade, Window
-from chaoskit.slos.availability import agree_on_window
-from chaoskit.slos.responses import generator_errors, timeout_s
-from chaoskit.slos.statistics import quantile, quantile_interval, samples_for_quantile
-from chaoskit.slos.windows import Over, is_steady
+from chaoskit.model.written import by_default
+from chaoskit.slos.deciding import decided, share_needs, undecided
+from chaoskit.slos.responses import Look, Ranked, look
+from chaoskit.slos.stated import qualified, unite
+from chaoskit.slos.statistics import clopper_pearson, quantile, quantile_interval
+from chaoskit.slos.windows import Over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Latency:
-    """A percentile of the time from a request's intended start to its whole response, over all requests that count.
+    """The time from a request's intended start to its whole response, over all requests that count: a percentile, or the share within a time.
 
     A failed request is slower than anything: were failures left out, a service could meet its latency by refusing the slow ones. When so many
     failed that the percentile is one of them, it has no number, and the objective is broken. Counted from the intended start, so that
     requests that had to wait behind an outage are as slow as their users found them. Percentile: type 7 over the raw values; interval: order
-    statistics, 95 %. It takes enough requests to have one above the percentile (20 for p95), else INCONCLUSIVE.
+    statistics. It takes enough requests to have one above the percentile (20 for p95), else INCONCLUSIVE. With a confidence it is an inference
+    from exact binomial limits, as for availability.
     """
 
     kind: ClassVar[str] = "latency"
     needs: ClassVar[frozenset[str]] = frozenset({"traffic", "generator"})
     steady: ClassVar[bool] = True
     text_field: ClassVar[str] = "objective"
-    example: ClassVar[str] = 'write it as "p95 < 300ms"'
+    example: ClassVar[str] = 'write it as "p95 < 300ms" or "<= 250ms for 99%"'
 
-    objective: ObjectiveText
-    """Which percentile must be below what, as "p95 < 300ms"."""
+    objective: ObjectiveField
+    """Which percentile must be below what, as "p95 < 300ms"; or how many must be within what, as "<= 250ms for 99%"."""
     over: Over = "fault"
     """The window: baseline, fault, recovery or run."""
+    policy: Cohort | None = None
+    """Only requests on connections of that policy: fresh, reuse, or each with a finding of its own; all of them by default."""
+    confidence: ConfidenceField = by_default(None)
+    """How sure the answer must be of other runs too, as "95%"; by default it speaks of this run."""
 
     @model_validator(mode="after")
-    def _a_percentile(self) -> Self:
-        fits = self.objective.unit == "s" and self.objective.op in ("<", "<=") and self.objective.quantile is not None
-        if not fits:
+    def _a_time(self) -> Self:
+        objective = self.objective
+        fits = objective.unit == "s" and objective.op in ("<", "<=")
+        if not fits or (objective.quantile is None) == (objective.share is None):
             raise ValueError(
-                f'latency is a percentile that stays below a time, such as "p95 < 300ms"; not "{self.objective}"'
+                f'latency is a percentile that stays below a time, such as "p95 < 300ms", or a share within one, '
+                f'such as "<= 250ms for 99%"; not "{objective}"'
             )
-        object.__setattr__(self, "over", agree_on_window(self.objective, self.over))
+        if self.share >= 1:
+            raise ValueError(f'"{objective}" would be the slowest request of all; expected a share below 100%')
+        unite(self, objective)
         return self
 
     @property
-    def quantile(self) -> float:
-        """The percentile as a ratio."""
-        assert self.objective.quantile is not None
-        return self.objective.quantile
+    def share(self) -> float:
+        """The share of the requests that must be fast enough: the percentile is the same said in another way."""
+        share = self.objective.share if self.objective.quantile is None else self.objective.quantile
+        assert share is not None
+        return share
 
     def bound(self, subject: Subject) -> Bound | None:
         """None: an objective has no time limit."""
@@ -63,58 +74,66 @@ class Latency:
 
     def samples_needed(self) -> int:
         """How many requests it takes to be decided."""
-        return samples_for_quantile(self.quantile)
+        return share_needs(self.share, self.confidence)
 
     def judge(self, history: History, window: Window) -> Finding:
-        """Sort, take the percentile, compare."""
-        times = sorted_latencies(history.requests.within(window), timeout_s(history))
-        needed = 1 if is_steady(window) else self.samples_needed()
-        measured = quantile(times, self.quantile) / 1e9 if times else math.inf
+        """Take the percentile or the share, and compare."""
+        found = look(history, window, self.policy)
+        return self._percentile(found, window) if self.objective.share is None else self._proportion(found, window)
+
+    def _within(self, found: Look) -> int:
+        limit = self.objective.value * 1e9
+        return found.within(limit if self.objective.op == "<=" else math.nextafter(limit, 0.0))
+
+    def _proportion(self, found: Look, window: Window) -> Finding:
+        fast, n = self._within(found), found.valid
+        ratio = fast / n if n else 0.0
+        grade = decided(fast, n, self.share, self.confidence, window, met=ratio >= self.share)
+        said = f"{render(ratio, 'ratio')} of {n} requests took {self._limit()}, wanted {render(self.share, 'ratio')}"
+        because = self._told(found, said, grade, window)
+        interval = clopper_pearson(fast, n, self.confidence or 0.95)
+        return Finding(
+            str(self), grade, because, window, ratio if n else None, self.share, "ratio", samples=n, interval=interval
+        )
+
+    def _percentile(self, found: Look, window: Window) -> Finding:
+        times = Ranked(found.times_ns(), len(found.bad))
+        measured = quantile(times, self.share) / 1e9 if len(times) else math.inf
+        met = self.objective.met_by(measured)
+        fast = 0 if self.confidence is None else self._within(found)
+        grade = decided(fast, len(times), self.share, self.confidence, window, met=met)
+        value = render(measured, "s") if math.isfinite(measured) else "a failed request, slower than anything"
+        said = f"p{self.share * 100:g} of {len(times)} requests is {value}, wanted {self.objective}"
         return Finding(
             str(self),
-            self._grade(len(times), needed, measured),
-            self._because(times, needed, measured),
+            grade,
+            self._told(found, said, grade, window),
             window,
             measured if math.isfinite(measured) else None,
             self.objective.value,
             "s",
             samples=len(times),
-            interval=_finite_interval(times, self.quantile),
+            interval=_finite_interval(times, self.share, self.confidence or 0.95),
         )
 
-    def _grade(self, n: int, needed: int, measured: float) -> Grade:
-        if n < needed:
-            return Grade.INCONCLUSIVE
-        return Grade.PASS if self.objective.met_by(measured) else Grade.FAIL
+    def _limit(self) -> str:
+        return ("at most " if self.objective.op == "<=" else "less than ") + render(self.objective.value, "s")
 
-    def _because(self, times: list[float], needed: int, measured: float) -> str:
-        if not times:
+    def _told(self, found: Look, said: str, grade: Grade, window: Window) -> str:
+        if not found.valid:
             return "no traffic: no request was sent in the window"
-        name = f"p{self.quantile * 100:g}"
-        failed = sum(map(math.isinf, times))
-        value = render(measured, "s") if math.isfinite(measured) else "a failed request, slower than anything"
-        said = f"{name} of {len(times)} requests is {value}, wanted {self.objective}"
-        said += f"; {failed} failed" if failed else ""
-        return said if len(times) >= needed else f"too few requests to decide, {needed} are needed: {said}"
+        said += f"; {len(found.bad)} failed" if found.bad else ""
+        if grade is not Grade.INCONCLUSIVE:
+            return said
+        return f"{undecided(found.valid, self.share, self.confidence, window)}: {said}"
 
     def __str__(self) -> str:
-        return f"latency {self.objective}" + ("" if self.over == "fault" else f" over {self.over}")
+        return qualified(f"latency {self.objective}", self)
 
 
-def sorted_latencies(requests: Requests, timeout_s: float) -> list[float]:
-    """The response times of the requests that count, in nanoseconds and rising; a failed one is infinite."""
-    limit, ours, never = round(timeout_s * 1e9), generator_errors(requests), math.inf
-    columns = zip(requests.status, requests.intended_ns, requests.end_ns, requests.error, strict=True)
-    return sorted(
-        end - intended if 0 < status < 500 and end - intended <= limit else never
-        for status, intended, end, error in columns
-        if error not in ours
-    )
-
-
-def _finite_interval(times: list[float], q: float) -> tuple[float, float] | None:
+def _finite_interval(times: Ranked, q: float, confidence: float) -> tuple[float, float] | None:
     """The interval in seconds; None when there is nothing, or when it has no upper end."""
-    if not times:
+    if not len(times):
         return None
-    low, high = quantile_interval(times, q)
+    low, high = quantile_interval(times, q, confidence)
     return (low / 1e9, high / 1e9) if math.isfinite(high) else None

@@ -1,6 +1,6 @@
 """From the name and the value in a file to an SLO. Loads the one class that is named; imports none before.
 
-Text form: `availability >= 99%`, `latency p95 < 300ms`, `recoveredWithin 5s`, `replicasRestored`. In a mapping: `availability: ">= 99%"` or
+Text form: `availability >= 99%`, `latency p95 < 300ms`, `recoveredWithin 5s`, `failed == 0`, `replicasRestored`. In a mapping: `availability: ">= 99%"` or
 `availability: {objective: ">= 99%", over: recovery}`. Errors are ValueError with what was expected; where it stood is the loader's to say.
 """
 
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 OWN: Mapping[str, str] = {
     "availability": "chaoskit.slos.availability:Availability",
     "latency": "chaoskit.slos.latency:Latency",
+    "failed": "chaoskit.slos.failed:Failed",
+    "errorRate": "chaoskit.slos.errors:ErrorRate",
+    "budgetSpent": "chaoskit.slos.failed:BudgetSpent",
+    "longestOutage": "chaoskit.slos.interruption:LongestOutage",
+    "totalOutage": "chaoskit.slos.interruption:TotalOutage",
     "recoveredWithin": "chaoskit.slos.recovery:RecoveredWithin",
+    "detectedWithin": "chaoskit.slos.detection:DetectedWithin",
+    "balanced": "chaoskit.slos.balance:Balanced",
     "replicasRestored": "chaoskit.slos.replicas:ReplicasRestored",
     "onlyReadyEndpoints": "chaoskit.slos.endpoints:OnlyReadyEndpoints",
     "restartedInPlace": "chaoskit.slos.restarts:RestartedInPlace",
@@ -107,7 +114,8 @@ def _fields(cls: type[SLO], kind: str, value: object) -> Mapping[str, Any]:
         return {str(key): item for key, item in value.items()}
     main = getattr(cls, "text_field", "")
     if isinstance(value, str) and main:
-        return {main: value}
+        fields_of = getattr(cls, "fields_of", None)
+        return {main: value} if fields_of is None else dict(fields_of(value))
     expected = "a text or a mapping of its fields" if main else "nothing behind it, or a mapping of its fields"
     raise ValueError(f"{kind}: {value!r} does not fit; expected {expected}")
 

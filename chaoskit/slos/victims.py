@@ -9,7 +9,7 @@ from chaoskit.model.history import History
 from chaoskit.model.resource import Obj
 from chaoskit.model.timeline import Timeline
 from chaoskit.model.verdict import Bound, Finding, Grade, Window
-from chaoskit.slos.steps import StepFate
+from chaoskit.slos.steps import StepFate, step_fates
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +59,10 @@ def pod_before(history: History, fate: StepFate) -> Obj | None:
 def seconds_between(start_ns: int, end_ns: int) -> float:
     """The seconds from one time to a later one; 0 when it is not later."""
     return max(0, end_ns - start_ns) / 1e9
+
+
+def touched_pods(history: History, round: int = 0) -> Sequence[Obj]:
+    """The pods that a round's accepted steps were aimed at, each as it was before; of a node that was touched nothing but what was evicted."""
+    fates = [fate for fate in step_fates(history) if fate.round == round and fate.ref.kind == "Pod" and fate.accepted]
+    found = (pod_before(history, fate) for fate in fates)
+    return [pod for pod in found if pod is not None]

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 import gevent
 
 from chaoskit.traffic import plan as plans
-from chaoskit.traffic import selftest
+from chaoskit.traffic import ports, selftest
 from chaoskit.traffic.inside import arrivals, locustfile
 from chaoskit.traffic.inside.client import Client
 from chaoskit.traffic.inside.control import Control
@@ -45,6 +45,9 @@ class Traffic(Protocol):
 
     @property
     def ended(self) -> str: ...
+
+    @property
+    def addresses(self) -> list[str]: ...
 
 
 def main() -> None:
@@ -68,14 +71,16 @@ def _serve(control: Control, orders: Iterator[dict[str, Any]]) -> None:
     if first is None:
         return
     plan, process = plans.from_json(first["plan"]), first["process"]
+    _print_into(first["output"])
     recorder = Recorder(Path(first["folder"]), process)
     gevent.signal_handler(signal.SIGTERM, lambda: _leave(143, recorder))
-    traffic, reports = _prepare(plan, recorder, process, lambda error: _crash(control, recorder, error))
+    traffic, reports, untested = _prepare(plan, recorder, process, lambda error: _crash(control, recorder, error))
     traffic.ready()
     gc.collect()
     gc.freeze()  # what is loaded by now stays: later collections need not look at it
     gevent.spawn(recorder.keep_flushing)
-    control.tell("hello", pid=os.getpid(), locust=locust.__version__, selftest=[str(report) for report in reports])
+    said = [str(report) for report in reports]
+    control.tell("hello", pid=os.getpid(), locust=locust.__version__, selftest=said, untested=untested)
     for order in orders:
         _obey(order, control, recorder, traffic)
     _leave(0, recorder)  # nobody is there any more
@@ -93,15 +98,20 @@ def _obey(order: dict[str, Any], control: Control, recorder: Recorder, traffic: 
 
 def _prepare(
     plan: TrafficPlan, recorder: Recorder, process: int, crashed: Callable[[BaseException], None]
-) -> tuple[Traffic, list[selftest.Report]]:
-    """The traffic of the plan, once its clients have shown that they tell of every drop."""
+) -> tuple[Traffic, list[selftest.Report], list[str]]:
+    """The traffic of the plan, once its clients have shown that they tell of every drop; what they showed, and who was not asked."""
     if plan.locustfile is None:
         reports = [_tested(policy, _attempts(plan, policy)) for policy, share in plan.policies.items() if share > 0]
-        return _built_in(plan, recorder, process, crashed), reports
+        return _built_in(plan, recorder, process, crashed), reports, []
     locustfile.disable_hidden_retries()
     users = locustfile.Traffic(plan, recorder, process)
-    # A client of the user's own making, neither HttpUser nor FastHttpUser, is taken at its word.
-    return users, [_tested(client, make) for client, make in locustfile.attempts(users.user_classes).items()]
+    untested = locustfile.untested(users.user_classes)
+    if untested and not plan.trust_client:
+        raise GeneratorError(
+            f"{', '.join(untested)}: this client is the locustfile's own, so whether it tells of every dropped request cannot be tested; "
+            "use HttpUser or FastHttpUser, or say trustClient: true to take it at its word"
+        )
+    return users, [_tested(client, make) for client, make in locustfile.attempts(users.user_classes).items()], untested
 
 
 def _built_in(
@@ -112,6 +122,8 @@ def _built_in(
         client.resolve()
     except OSError as error:
         raise GeneratorError(f"the host of {plan.url} has no address here ({error}); check the url") from error
+    if (why := ports.refusal(plan, client.addresses)) is not None:
+        raise GeneratorError(why)
     return arrivals.Traffic(plan, client, recorder, process, crashed)
 
 
@@ -139,21 +151,20 @@ def _attempts(plan: TrafficPlan, policy: str) -> Callable[[str], selftest.Attemp
 def _keep_telling(control: Control, recorder: Recorder, traffic: Traffic) -> None:
     while True:
         gevent.sleep(HEALTH_EVERY_S)
-        control.tell("health", **recorder.health(), error=traffic.ended)
+        control.tell("health", **recorder.health(), error=traffic.ended, addresses=traffic.addresses)
 
 
 def _finish(control: Control, recorder: Recorder, traffic: Traffic) -> None:
     ended = traffic.ended
     traffic.stop()
-    control.tell("bye", **recorder.health(), error=ended)
+    control.tell("bye", **recorder.health(), error=ended, addresses=traffic.addresses)
     _leave(0, recorder)
 
 
 def _crash(control: Control, recorder: Recorder, error: BaseException) -> None:
     traceback.print_exception(error)
-    control.tell(
-        "health", **recorder.health(), error=f"the traffic process failed: {type(error).__name__}: {_one_line(error)}"
-    )
+    what = f"the traffic process failed: {type(error).__name__}: {_one_line(error)}"
+    control.tell("health", **recorder.health(), error=what, addresses=[])
     _leave(1, recorder)
 
 
@@ -168,6 +179,15 @@ def _leave(code: int, recorder: Recorder | None = None) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _print_into(path: str) -> None:
+    """From now on; what was printed before stays where the parent finds it."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(file, stream.fileno())
+    os.close(file)
 
 
 def _die_with_parent() -> None:

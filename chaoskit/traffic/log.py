@@ -37,6 +37,8 @@ DTYPE = [
 """The layout of a record for numpy: field names and types, in order."""
 
 _HEADER = struct.pack("<8sI", MAGIC, RECORD_BYTES).ljust(HEADER_BYTES, b"\0")
+_AT_ONCE = RECORD_BYTES << 16
+"""How many bytes are taken in at once: a large log is not held three times over while it is read."""
 _LONGS = ("seq", "intended_ns", "start_ns", "end_ns")
 _SHORTS = ("status", "error", "pod", "version", "node", "endpoint", "policy", "uses")
 _TEXTS = 65_536  # what a 16-bit number can tell apart; further texts count as unknown
@@ -174,9 +176,10 @@ class _LogFile:
         self._meaning: dict[Column, list[int]] = {column: [0] for column in STRING_COLUMNS}
 
     def read_into(self, found: Requests) -> None:
-        data = self._new_records()
-        if not data:
-            return
+        while data := self._new_records():
+            self._append(data, found)
+
+    def _append(self, data: bytes, found: Requests) -> None:
         self._read_texts(found)  # after the records: every text they refer to is on file by now
         longs, shorts = array("q"), array("H")
         longs.frombytes(data)
@@ -195,7 +198,7 @@ class _LogFile:
         with self._path.open("rb") as file:
             file.seek(self._offset)
             size = os.fstat(file.fileno()).st_size - self._offset
-            data = file.read(size - size % RECORD_BYTES)
+            data = file.read(min(size - size % RECORD_BYTES, _AT_ONCE))
         self._offset += len(data)
         return data
 

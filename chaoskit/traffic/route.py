@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +17,8 @@ import httpx
 from chaoskit.model.errors import CouldNotRun
 from chaoskit.model.plan import Route
 from chaoskit.model.resource import Obj
+from chaoskit.traffic.plan import Tls
+from chaoskit.traffic.tls import context_of
 
 KINDS = ("loadBalancer", "nodePort", "clusterIP")
 """The order in which `auto` prefers them: the way users come first."""
@@ -58,36 +60,69 @@ async def choose(
     want: int = 3,
     *,
     headers: Mapping[str, str] = MappingProxyType({}),
+    tls: Tls | None = None,
+    own: bool = True,
 ) -> Route:
     """The first of the routes that answers `want` GETs in a row, each within `timeout_s`, with a status below 400.
 
-    A path that is answered 404 would make every request a good one and the run prove nothing: it is no route.
+    A path that is answered 404 would make every request a good one and the run prove nothing: it is no route. Where GET is not the
+    traffic's `own` method, an answer that the path has no GET (405) will do.
 
     All are tried at once, so that addresses that lead nowhere cost no time. Raises RouteError naming each way and what happened to it.
     """
-    outcomes = await asyncio.gather(*(_try(route, path, timeout_s, want, headers) for route in candidates))
-    for route, (works, what) in zip(candidates, outcomes, strict=True):
+    trial = _Trial(path, timeout_s, want, headers, tls or Tls(), own)
+    outcomes = await asyncio.gather(*(_try(route, trial) for route in candidates))
+    for route, (works, what, named) in zip(candidates, outcomes, strict=True):
         if works:
-            return replace(route, why=f"{route.why}; {what}")
-    tried = "; ".join(f"{r.kind} {r.base_url}: {what}" for r, (_, what) in zip(candidates, outcomes, strict=True))
-    raise NoAnswer(
-        f"no route answers from here ({tried}). Give traffic a path that the application serves, or a url: that reaches it from this machine"
-    )
+            return replace(route, why=f"{route.why}; {what}", answered_with=named)
+    tried = "; ".join(f"{r.kind} {r.base_url}: {what}" for r, (_, what, _) in zip(candidates, outcomes, strict=True))
+    raise NoAnswer(f"no route answers from here ({tried}). {_advice(tried, own)}")
 
 
-async def _try(route: Route, path: str, timeout_s: float, want: int, headers: Mapping[str, str]) -> tuple[bool, str]:
-    began, statuses = time.monotonic(), list[int]()
+def _advice(tried: str, own: bool) -> str:
+    if "certificate" in tried.lower():
+        return "Give traffic.tls the caFile that its certificate is signed by, and the serverName that stands in it"
+    if not own:
+        return "Ways are tried with GET, so that nothing is changed: give the traffic a request of method GET that the application serves, too"
+    return "Give traffic a path that the application serves, or a url: that reaches it from this machine"
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What the ways are tried with."""
+
+    path: str
+    timeout_s: float
+    want: int
+    headers: Mapping[str, str]
+    tls: Tls
+    own: bool
+
+    def accepts(self, status: int) -> bool:
+        return status < 400 or (status == 405 and not self.own)
+
+
+async def _try(route: Route, trial: _Trial) -> tuple[bool, str, frozenset[str]]:
+    """Whether it answers, what happened, and the names of the headers of its answers."""
+    began, statuses, timeout_s, named = time.monotonic(), list[int](), trial.timeout_s, frozenset[str]()
+    verify = context_of(trial.tls) if route.base_url.startswith("https:") else False
+    extensions = {"sni_hostname": trial.tls.server_name} if trial.tls.server_name else {}
+    headers = {**trial.headers, "Connection": "close"}
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=timeout_s) as client, asyncio.timeout(timeout_s * want):
-            for _ in range(want):
-                response = await client.get(route.base_url + path, headers={**headers, "Connection": "close"})
+        async with (
+            httpx.AsyncClient(trust_env=False, timeout=timeout_s, verify=verify) as client,
+            asyncio.timeout(timeout_s * trial.want),
+        ):
+            for _ in range(trial.want):
+                response = await client.get(route.base_url + trial.path, headers=headers, extensions=extensions)
                 statuses.append(response.status_code)
-                if response.status_code >= 400:
-                    return False, f"answered {response.status_code} to GET {path}"
+                named |= frozenset(name.lower() for name in response.headers)
+                if not trial.accepts(response.status_code):
+                    return False, f"answered {response.status_code} to GET {trial.path}", named
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
-        return False, f"{type(error).__name__} after {len(statuses)} answers{f', {error}' if str(error) else ''}"
-    took_ms = (time.monotonic() - began) / want * 1000
-    return True, f"answered {', '.join(map(str, statuses))} in {took_ms:.0f} ms on average"
+        return False, f"{type(error).__name__} after {len(statuses)} answers{f', {error}' if str(error) else ''}", named
+    took_ms = (time.monotonic() - began) / trial.want * 1000
+    return True, f"answered {', '.join(map(str, statuses))} in {took_ms:.0f} ms on average", named
 
 
 def _refuse_unusable(service: Obj, via: str) -> None:

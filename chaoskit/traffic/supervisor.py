@@ -13,19 +13,21 @@ import json
 import signal
 import socket
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from chaoskit.model.requests import Requests
+from chaoskit.model.resource import Json
 from chaoskit.traffic import plan as plans
 from chaoskit.traffic.log import Tail
 from chaoskit.traffic.plan import GeneratorError, TrafficPlan
 
-__all__ = ["Generator", "GeneratorError", "Health", "TrafficPlan", "generator"]
+__all__ = ["Crew", "Generator", "GeneratorError", "Health", "TrafficPlan", "crew", "generator"]
 
 READY_WITHIN_S = 30.0
 _END_WITHIN_S = 2.0
@@ -39,6 +41,7 @@ class Health:
     `planned` is what was due so far, `sent` were begun, `completed` have ended in whatever way, `dropped` found no free worker. A
     locustfile has no timetable: there `planned` is what was sent. Lateness is actual minus intended start. `stall_ms` is the longest
     time that the process could not do anything else. `error` says what went wrong with the generator itself, "" if nothing did.
+    `addresses` are all that the host's name has had since the start.
     """
 
     t_ns: int = 0
@@ -52,6 +55,7 @@ class Health:
     late_max_ms: float = 0.0
     stall_ms: float = 0.0
     error: str = ""
+    addresses: tuple[str, ...] = ()
 
     @property
     def stale_s(self) -> float:
@@ -60,22 +64,62 @@ class Health:
 
 
 @asynccontextmanager
-async def generator(plan: TrafficPlan, folder: Path) -> AsyncIterator[Generator]:
+async def crew(processes: int) -> AsyncIterator[Crew]:
+    """Traffic processes that load Locust while their plan is not known yet. However the block is left, they end."""
+    members: list[_Child] = []
+    try:
+        for _ in range(processes):
+            members.append(await _spawn())  # noqa: PERF401  # those that were started have to end when the next cannot
+        yield Crew(members)
+    finally:
+        await asyncio.gather(*(child.end() for child in members))
+
+
+class Crew:
+    """Processes for one traffic. Made by `crew`."""
+
+    def __init__(self, members: Sequence[_Child]) -> None:
+        self._members = members
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return tuple(child.pid for child in self._members)
+
+    async def introduce(self, plan: TrafficPlan, folder: Path) -> Sequence[_Child]:
+        """Tell them their plan. The members; they are nobody else's from now on."""
+        members, self._members = self._members, ()
+        if len(members) != plan.processes:
+            raise GeneratorError(f"traffic of {plan.processes} processes cannot be made by a crew of {len(members)}")
+        for process, child in enumerate(members):
+            await child.introduce(plan, folder, process)
+        return members
+
+
+@asynccontextmanager
+async def generator(plan: TrafficPlan, folder: Path, *, crew: Crew | None = None) -> AsyncIterator[Generator]:
     """Traffic as planned, ready to start: its processes run and their clients have passed the self-test. The log goes into the folder.
 
-    However the block is left, the processes end. Raises GeneratorError when the plan is not possible or the generator not trustworthy.
+    The processes are those of the crew, or new ones. However the block is left, they end. Raises GeneratorError when the plan is not
+    possible or the generator not trustworthy.
     """
     plans.check(plan)
     folder.mkdir(parents=True, exist_ok=True)
-    children: list[_Child] = []
-    try:
-        for process in range(plan.processes):
-            children.append(await _spawn(folder, process))
-            await children[-1].introduce(plan, folder, process)
-        await _all_ready(children, folder)
-        yield Generator(plan, folder, children)
-    finally:
-        await asyncio.gather(*(child.end() for child in children))
+    async with _crew_or(crew, plan.processes) as ready:
+        children = await ready.introduce(plan, folder)
+        try:
+            await _all_ready(children, folder)
+            yield Generator(plan, folder, children)
+        finally:
+            await asyncio.gather(*(child.end() for child in children))
+
+
+@asynccontextmanager
+async def _crew_or(given: Crew | None, processes: int) -> AsyncIterator[Crew]:
+    if given is not None:
+        yield given
+        return
+    async with crew(processes) as new:
+        yield new
 
 
 class Generator:
@@ -128,19 +172,32 @@ class Generator:
         """What the self-test of each client found, in words."""
         return tuple(self._children[0].selftest)
 
+    @property
+    def facts(self) -> Mapping[str, Json]:
+        """What is worth recording beside the health: what the self-test found, whom it could not test, where the traffic went."""
+        addresses = list(self.health.addresses)
+        return {"selftest": list(self.selftest), "untested": list(self.untested), "addresses": addresses}
+
+    @property
+    def untested(self) -> tuple[str, ...]:
+        """The clients of a locustfile that are taken at their word."""
+        return tuple(self._children[0].untested)
+
 
 class _Child:
     """One traffic process and the line to it."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, line: tuple[Any, asyncio.StreamWriter], output: Path
+        self, process: asyncio.subprocess.Process, line: tuple[Any, asyncio.StreamWriter], output: IO[bytes]
     ) -> None:
         self._process = process
         self._reader, self._writer = line
-        self._output = output
+        self._early_output = output
+        self._output: Path | None = None
         self._listening: asyncio.Task[None] | None = None
         self.health = Health()
         self.selftest: list[str] = []
+        self.untested: list[str] = []
 
     @property
     def pid(self) -> int:
@@ -155,7 +212,16 @@ class _Child:
         await self._write({"do": do, **facts})
 
     async def introduce(self, plan: TrafficPlan, folder: Path, process: int) -> None:
-        await self._write({"plan": plans.to_json(plan), "folder": str(folder.resolve()), "process": process})
+        """Say what its traffic is to be, and where the log and its own output go."""
+        self._output = _output(folder, process)
+        await self._write(
+            {
+                "plan": plans.to_json(plan),
+                "folder": str(folder.resolve()),
+                "output": str(self._output.resolve()),
+                "process": process,
+            }
+        )
 
     async def hello(self) -> None:
         """Wait until the process is ready. Raises GeneratorError when it refuses or dies instead."""
@@ -165,7 +231,7 @@ class _Child:
             raise GeneratorError(f"the traffic process died before it was ready: {self._last_words()}")
         if message["is"] == "refused":
             raise GeneratorError(message["why"])
-        self.selftest = message["selftest"]
+        self.selftest, self.untested = message["selftest"], message["untested"]
         self.health = Health(t_ns=time.monotonic_ns())
         self._listening = asyncio.create_task(self._listen())
 
@@ -189,6 +255,7 @@ class _Child:
         finally:
             self._signal(signal.SIGKILL)
             self._writer.close()
+            self._early_output.close()
             if self._listening is not None:
                 self._listening.cancel()
         await self._process.wait()
@@ -204,7 +271,7 @@ class _Child:
         while (message := await self._read()) is not None:
             said_bye = message.pop("is") == "bye"
             before = self.health.error
-            self.health = Health(**message)
+            self.health = Health(**{**message, "addresses": tuple(message["addresses"])})
             if before and not self.health.error:
                 self.health = dataclasses.replace(self.health, error=before)
         await self._process.wait()
@@ -227,36 +294,42 @@ class _Child:
 
     def _last_words(self) -> str:
         """The end of what the process printed; a traceback's last line says most."""
-        lines = self._output.read_text(errors="replace").split("\n") if self._output.exists() else []
-        said = [line.strip() for line in lines if line.strip()]
+        said = [line.strip() for line in self._printed().split("\n") if line.strip()]
         code = self._process.returncode
         how = f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
         return f"{how}, {said[-1]}" if said else how
 
+    def _printed(self) -> str:
+        if self._output is not None and self._output.exists() and (later := self._output.read_text(errors="replace")):
+            return later
+        self._early_output.seek(0)
+        return self._early_output.read().decode(errors="replace")
 
-async def _spawn(folder: Path, process: int) -> _Child:
+
+async def _spawn() -> _Child:
     ours, theirs = socket.socketpair()
+    output = tempfile.TemporaryFile()  # noqa: SIM115  # until the process is told where its output goes; nobody else can read it
     with theirs:
         line = await asyncio.open_connection(sock=ours)
         try:
-            child = await _run(theirs.fileno(), _output(folder, process))
+            child = await _run(theirs.fileno(), output)
         except BaseException:
             line[1].close()
+            output.close()
             raise
-    return _Child(child, line, _output(folder, process))
+    return _Child(child, line, output)
 
 
-async def _run(fd: int, output: Path) -> asyncio.subprocess.Process:
-    with output.open("wb") as file:
-        return await asyncio.create_subprocess_exec(
-            # -P: a file named locust.py in the current folder is not Locust
-            *(sys.executable, "-P", "-m", "chaoskit.traffic.child", str(fd)),
-            pass_fds=(fd,),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,  # Ctrl-C is for the parent: the traffic goes on until the undo is done
-        )
+async def _run(fd: int, output: IO[bytes]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        # -P: a file named locust.py in the current folder is not Locust
+        *(sys.executable, "-P", "-m", "chaoskit.traffic.child", str(fd)),
+        pass_fds=(fd,),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,  # Ctrl-C is for the parent: the traffic goes on until the undo is done
+    )
 
 
 async def _all_ready(children: Sequence[_Child], folder: Path) -> None:
@@ -281,6 +354,7 @@ def _together(all_of: Sequence[Health]) -> Health:
     return Health(
         t_ns=min(health.t_ns for health in all_of),
         error="; ".join(health.error for health in all_of if health.error),
+        addresses=tuple(dict.fromkeys(address for health in all_of for address in health.addresses)),
         **{name: sum(getattr(health, name) for health in all_of) for name in sums},
         **{name: max(getattr(health, name) for health in all_of) for name in worst},
     )

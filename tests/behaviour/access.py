@@ -33,9 +33,10 @@ class Access:
         connect: Any = config.new_client_from_config
         return connect(str(self.path), self.context)
 
-    def http(self, timeout_s: float = 10.0) -> httpx.Client:
-        """Plain HTTPS with this context's credentials, re-sending nothing."""
-        cluster, user = self._entry("clusters", "cluster"), self._entry("users", "user")
+    def http(self, timeout_s: float = 10.0, *, anonymous: bool = False) -> httpx.Client:
+        """Plain HTTPS with this context's credentials, or with none, re-sending nothing."""
+        cluster = self._entry("clusters", "cluster")
+        user = {} if anonymous else self._entry("users", "user")
         verify = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
         headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
         if "client-certificate-data" in user:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,7 @@ import httpx
 import pytest
 
 from tests.behaviour import manifests
-from tests.behaviour.access import Access
+from tests.behaviour.access import Access, eventually
 
 
 @pytest.fixture
@@ -20,9 +21,15 @@ def http(kubeconfig: Access) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
+def stranger(kubeconfig: Access) -> Iterator[httpx.Client]:
+    with kubeconfig.http(anonymous=True) as found:
+        yield found
+
+
+@pytest.fixture
 def sandbox_only(pytestconfig: pytest.Config) -> None:
     if pytestconfig.getoption("--chaos-context") is not None:
-        pytest.skip("says what the sandbox leaves out")
+        pytest.skip("is true of the sandbox only")
 
 
 def test_an_absent_object_is_named_with_its_group(http: httpx.Client, namespace: str) -> None:
@@ -59,7 +66,7 @@ def _invalid_deployments() -> list[tuple[str, Any]]:
         ("spec.replicas", {"replicas": -1}),
         ("spec.selector", {"selector": None}),
         ("spec.template.metadata.labels", {"selector": {"matchLabels": {"app": "other"}}}),
-        ("spec.strategy.type", {"strategy": {"type": "Sideways"}}),
+        ("spec.strategy", {"strategy": {"type": "Sideways"}}),
     ):
         manifest = manifests.deployment("d")
         manifest["spec"] |= change
@@ -88,13 +95,22 @@ def test_an_invalid_deployment_is_refused_by_field(
         ("spec.containers[0].livenessProbe", {"container": {"livenessProbe": {"periodSeconds": 1}}}),
         ("spec.containers[0].ports[0].containerPort", {"container": {"ports": [{"containerPort": 70000}]}}),
         ("spec.restartPolicy", {"restartPolicy": "Sometimes"}),
-        ("spec.terminationGracePeriodSeconds", {"terminationGracePeriodSeconds": -1}),
+        ("spec.activeDeadlineSeconds", {"activeDeadlineSeconds": -1}),
     ],
 )
 def test_an_invalid_pod_is_refused_by_field(http: httpx.Client, namespace: str, field: str, spec: Any) -> None:
     answer = http.post(f"/api/v1/namespaces/{namespace}/pods", json=manifests.pod("p", **spec))
     assert answer.status_code == 422
     assert field in [cause["field"] for cause in answer.json()["details"]["causes"]]
+
+
+def test_a_negative_grace_period_means_one_second(http: httpx.Client, namespace: str) -> None:
+    made = http.post(f"/api/v1/namespaces/{namespace}/pods", json=manifests.pod("p", terminationGracePeriodSeconds=-1))
+    assert made.status_code == 201 and made.json()["spec"]["terminationGracePeriodSeconds"] == 1
+    manifest = manifests.deployment("d", 0)
+    manifest["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = -1
+    kept = http.post(f"/apis/apps/v1/namespaces/{namespace}/deployments", json=manifest).json()
+    assert kept["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == -1
 
 
 def test_most_of_a_pods_spec_is_immutable_and_its_image_is_not(http: httpx.Client, namespace: str) -> None:
@@ -148,25 +164,23 @@ def test_another_kind_than_the_paths_is_a_bad_request(http: httpx.Client, namesp
 
 
 def test_yaml_is_read_too(http: httpx.Client, namespace: str) -> None:
-    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: y}\ndata: {since: '2026-01-01'}\n"
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: written-as-yaml}\ndata: {since: '2026-01-01'}\n"
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     answer = http.post(path, content=text, headers={"Content-Type": "application/yaml"})
     assert answer.status_code == 201 and answer.json()["data"] == {"since": "2026-01-01"}
 
 
-def test_a_wrong_token_is_unauthorized_and_none_is_anonymous(http: httpx.Client) -> None:
-    wrong = http.get("/api/v1/pods", headers={"Authorization": "Bearer wrong"})
+def test_a_wrong_token_is_unauthorized_and_none_is_anonymous(stranger: httpx.Client) -> None:
+    wrong = stranger.get("/api/v1/pods", headers={"Authorization": "Bearer wrong"})
     assert wrong.status_code == 401 and wrong.json()["message"] == "Unauthorized"
-    del http.headers["Authorization"]
-    nobody = http.get("/api/v1/pods")
+    nobody = stranger.get("/api/v1/pods")
     assert nobody.status_code == 403 and "system:anonymous" in nobody.json()["message"]
 
 
-def test_health_and_version_need_no_token(http: httpx.Client) -> None:
-    del http.headers["Authorization"]
+def test_health_and_version_need_no_token(stranger: httpx.Client) -> None:
     for path in ("/healthz", "/livez", "/readyz"):
-        assert http.get(path).text == "ok"
-    assert http.get("/version").json()["major"] == "1" and http.get("/version/").json()["major"] == "1"
+        assert stranger.get(path).text == "ok"
+    assert stranger.get("/version").json()["major"] == "1" and stranger.get("/version/").json()["major"] == "1"
 
 
 def test_an_unsupported_selector_is_a_bad_request(http: httpx.Client, namespace: str) -> None:
@@ -186,11 +200,10 @@ def test_a_request_timeout_is_accepted_and_nonsense_is_not(http: httpx.Client, n
 @pytest.mark.parametrize(
     "path",
     [
-        "/apis/apps/v1/namespaces/default/statefulsets",
-        "/apis/batch/v1/namespaces/default/jobs",
-        "/apis/policy/v1/namespaces/default/poddisruptionbudgets",
+        "/apis/batch/v1/namespaces/default/cronjobs",
+        "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies",
         "/api/v1/namespaces/default/services/web/proxy/",
-        "/api/v1/namespaces/default/persistentvolumeclaims",
+        "/api/v1/persistentvolumes",
     ],
 )
 def test_what_is_left_out_says_so_with_501(http: httpx.Client, path: str) -> None:
@@ -241,3 +254,14 @@ def test_the_empty_selector_of_a_merge_patch_changes_nothing(http: httpx.Client,
     assert kept["spec"]["selector"] == {"app": "a"}
     gone = http.patch(f"{path}/a", json={"spec": {"selector": None}}, headers=media).json()
     assert "selector" not in gone["spec"]
+
+
+@pytest.mark.usefixtures("sandbox_only")  # a real server may drop a request whose caller is gone
+def test_a_request_lands_although_its_caller_hung_up(http: httpx.Client, namespace: str) -> None:
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    for number in range(10):
+        with contextlib.suppress(httpx.ReadTimeout):
+            impatient = httpx.Timeout(5.0, read=0.0001)
+            http.post(path, json={"metadata": {"name": f"c{number}"}}, timeout=impatient)
+    wanted = {f"c{number}" for number in range(10)}
+    eventually(lambda: wanted <= {each["metadata"]["name"] for each in http.get(path).json()["items"]})

@@ -142,6 +142,23 @@ def test_wait_and_delete(kubectl: Kubectl, applied: str) -> None:
     eventually(lambda: kubectl("get", "pods", "-o", "name") == "")
 
 
+def test_create_makes_the_everyday_kinds(kubectl: Kubectl) -> None:
+    """Newer kubectl sends these as protobuf."""
+    kubectl("create", "configmap", "c", "--from-literal=key=value")
+    kubectl("create", "secret", "generic", "s", "--from-literal=password=hush")
+    kubectl("create", "serviceaccount", "robot")
+    words = ("--image=python:3.11-slim", "--replicas=0", "--port=8080", "--", "python", "-c", "pass")
+    kubectl("create", "deployment", "web", *words)
+    kubectl("create", "service", "nodeport", "web", "--tcp=80:8080")
+    assert kubectl("get", "configmap", "c", "-o", "jsonpath={.data.key}") == "value"
+    assert kubectl("get", "secret", "s", "-o", "jsonpath={.data.password}") == "aHVzaA=="
+    found = json.loads(kubectl("get", "deployment", "web", "-o", "json"))["spec"]
+    assert found["replicas"] == 0 and found["template"]["spec"]["containers"][0]["command"] == ["python", "-c", "pass"]
+    ports = json.loads(kubectl("get", "service", "web", "-o", "json"))["spec"]["ports"]
+    assert ports[0]["targetPort"] == 8080 and ports[0]["nodePort"] >= 30000
+    assert kubectl("auth", "can-i", "create", "pods") == "yes\n"
+
+
 def test_a_refused_object_says_why(kubectl: Kubectl) -> None:
     broken = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "Bad_Name"}, "spec": {"ports": [{"port": 1}]}}
     kubectl("create", "-f", "-", stdin=yaml.safe_dump(broken), code=1)

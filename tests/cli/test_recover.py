@@ -93,7 +93,9 @@ def test_whoever_does_not_say_yes_is_not_run(cluster: Cluster) -> None:
 
 
 def test_what_a_killed_run_left_is_found_bars_the_next_run_and_is_put_back(cluster: Cluster) -> None:
-    process = cluster.place.start("run", "canary.yaml", *NAMED, "--yes", "--setup", "--run-dir", "killed")
+    process = cluster.place.start(
+        "run", "canary.yaml", *NAMED, "--yes", "--setup", "--no-watchdog", "--run-dir", "killed"
+    )
     read_until(process.stderr, " s  hold")
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -180,3 +183,34 @@ def test_a_killed_run_leaves_nothing_and_its_folder_says_what_is_known(tmp_path:
     assert judged.code == 4
     assert judged.result["restored"] == "unknown"
     assert judged.result["verdict"] == "INCONCLUSIVE"
+
+
+_ON_A_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""Makes standard input the controlling terminal, so that its end is a hangup."""
+
+
+def test_a_closed_terminal_ends_the_run_and_puts_back(tmp_path: Path) -> None:
+    place = _place(tmp_path)
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "chaoskit", "run", "short.yaml", "--sandbox", "--run-dir", "closed"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _ON_A_TERMINAL, *command],
+        cwd=tmp_path,
+        env={key: value for key, value in place.environment().items() if key != "CI"} | {"TERM": "xterm"},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    shown = b""
+    while b"failed" not in shown:  # the live view has seen traffic
+        shown += os.read(master, 65536)
+    os.close(master)
+    assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    assert place.leftovers() == []
+    judged = place.run("judge", "closed", "-o", "json")
+    assert (judged.result["verdict"], judged.result["restored"]) == ("INCONCLUSIVE", "yes")
+    assert (tmp_path / "closed" / "report.html").exists()

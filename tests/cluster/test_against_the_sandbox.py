@@ -32,6 +32,7 @@ from chaoskit.model.operation import (
 from chaoskit.model.resource import Obj, Ref, ref_of
 from chaoskit.model.seams import Seen
 from chaoskit.model.step import Answers, Condition, Exits, FieldIs, Gone
+from chaoskit.runner.recover import find_leftovers
 from tests.behaviour.access import Access
 
 STURDY = Path(__file__).parents[2] / "sample-app/manifests/sturdy"
@@ -112,6 +113,19 @@ def test_the_next_setup_waits_until_the_namespace_of_the_last_one_is_gone(kubeco
             leaving = await cluster.get(Ref("Namespace", "again"))
             assert "deletionTimestamp" in leaving["metadata"], "the pods' grace period keeps it for a while"
         assert len(uids) == 2
+
+    run(kubeconfig, story)
+
+
+def test_leftovers_of_a_namespace_are_those_in_it_and_itself(kubeconfig: Access) -> None:
+    async def story(cluster: LiveCluster) -> None:
+        config = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "settings"}}
+        one = await setup.apply(cluster, [config], "one", "run-1")
+        two = await setup.apply(cluster, [config], "two", "run-2")
+        found, unseen = await find_leftovers(cluster, "one")
+        assert {str(left.step.do.ref) for left in found} == {"namespace one", "configmap one/settings"} and not unseen
+        await setup.remove(cluster, one, "run-1")
+        await setup.remove(cluster, two, "run-2")
 
     run(kubeconfig, story)
 

@@ -41,6 +41,14 @@ def test_a_broken_premise_is_a_case_too() -> None:
     assert suite.find("testcase[@name='injected']/error") is not None
 
 
+def test_a_run_that_could_not_begin_is_a_suite_with_an_error() -> None:
+    suite = junit.suite_of_error("shop-survives", "no route")
+    error = suite.find("testcase[@name='run']/error")
+    assert error is not None
+    assert error.get("message") == "no route"
+    assert suite.get("errors") == "1"
+
+
 def test_properties_hold_the_numbers() -> None:
     suite = _suite(verdict())
     assert _properties(suite)["seed"] == "42"

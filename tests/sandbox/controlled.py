@@ -12,8 +12,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chaoskit.sandbox import clock
 from chaoskit.sandbox.controllers import run_all
 from chaoskit.sandbox.registry import ApiError, Obj, Registry, thaw
+from chaoskit.sandbox.registry import put_condition as set_condition
 from chaoskit.sandbox.settings import ClusterSettings, Timings, fast
 
 T = TypeVar("T")
@@ -81,9 +83,13 @@ class World:
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
+        self._loop = asyncio.get_running_loop()
+        self._ending: set[asyncio.Task[None]] = set()
         self.ready = True
         self.graceful_s = 0.01
         self.kubelet_runs = True
+        self.down: set[str] = set()
+        """Nodes whose kubelet does nothing."""
 
     def pods(self, app: str = "web", namespace: str = "shop") -> list[Obj]:
         return self.registry.list("pods", namespace, labels=f"app={app}")
@@ -102,6 +108,19 @@ class World:
 
     def patch(self, resource: str, name: str, body: Any, **more: Any) -> Obj:
         return self.registry.patch(resource, "shop", name, body, style="merge", actor="test", **more)
+
+    def tend(self, pod: Obj) -> None:
+        """What the pod's kubelet does about it now. Images that begin with `broken` never become ready."""
+        node = pod["spec"].get("nodeName")
+        if not node or not self.kubelet_runs or node in self.down:
+            return
+        if "deletionTimestamp" in pod["metadata"]:
+            task = self._loop.create_task(_end(self, pod))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+        elif not pod.get("status", {}).get("podIP") and pod["status"]["phase"] == "Pending":
+            broken = pod["spec"]["containers"][0]["image"].startswith("broken")
+            start_pod(self.registry, pod, ready=self.ready and not broken)
 
     def events(self, reason: str) -> list[str]:
         return [event["message"] for event in self.registry.list("events") if event["reason"] == reason]
@@ -134,6 +153,7 @@ async def world(nodes: int = 3, timings: Timings | None = None) -> AsyncIterator
     try:
         yield here
     finally:
+        tasks += here._ending
         for task in tasks:
             task.cancel()
         failures = [
@@ -145,15 +165,10 @@ async def world(nodes: int = 3, timings: Timings | None = None) -> AsyncIterator
 async def _kubelet(here: World) -> None:
     """Start what is bound, end what is deleted; as far as the API shows it."""
     subscription = here.registry.subscribe("pods")
-    ending: set[asyncio.Task[None]] = set()
     async for change in subscription:
         pod = here.registry.find("pods", *change.key)
-        if pod is None or not pod["spec"].get("nodeName") or not here.kubelet_runs:
-            continue
-        if "deletionTimestamp" in pod["metadata"]:
-            ending.add(asyncio.create_task(_end(here, pod)))
-        elif not pod.get("status", {}).get("podIP"):
-            start_pod(here.registry, pod, ready=here.ready)
+        if pod is not None:
+            here.tend(pod)
 
 
 async def _end(here: World, pod: Obj) -> None:
@@ -184,4 +199,37 @@ def set_ready(registry: Registry, pod: Obj, ready: bool) -> Obj:
     condition = {"type": "Ready", "status": "True" if ready else "False"}
     return registry.set_condition(
         "pods", pod["metadata"]["namespace"], pod["metadata"]["name"], condition, actor="kubelet"
+    )
+
+
+def stateful(name: str = "db", replicas: int = 3, **spec: Any) -> Obj:
+    return workload("StatefulSet", name, replicas, serviceName=name, **spec)
+
+
+def daemons(name: str = "agent", **spec: Any) -> Obj:
+    body = workload("DaemonSet", name, **spec)
+    del body["spec"]["replicas"]
+    return body
+
+
+def job(name: str = "work", *, restart: str = "Never", **spec: Any) -> Obj:
+    pods = template(name, restartPolicy=restart)
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"template": pods, **spec}}
+
+
+def end_pod(registry: Registry, pod: Obj, code: int = 0) -> Obj:
+    """Report a pod's only container, and so the pod, as ended."""
+    metadata = pod["metadata"]
+    fresh = thaw(registry.get("pods", metadata["namespace"], metadata["name"]))
+    moment = clock.stamp()
+    reason = "Completed" if code == 0 else "Error"
+    ended = {"exitCode": code, "reason": reason, "startedAt": moment, "finishedAt": moment}
+    told = {"name": "app", "image": "x", "imageID": "x", "ready": False, "restartCount": 0}
+    fresh["status"] |= {
+        "phase": "Failed" if code else "Succeeded",
+        "containerStatuses": [told | {"state": {"terminated": ended}}],
+    }
+    set_condition(fresh, {"type": "Ready", "status": "False", "reason": "PodFailed" if code else "PodCompleted"})
+    return registry.update(
+        "pods", metadata["namespace"], metadata["name"], fresh, actor="kubelet", subresource="status"
     )

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Any, TypeAlias
 import aiohttp
 from aiohttp import web
 
+from chaoskit.sandbox import janitor
 from chaoskit.sandbox.node.processes import marked
 from chaoskit.sandbox.settings import MARK, SLOTS, ClusterSettings, Timings, fast
 from tests.sandbox.tiny_api import TinyApi, pod_path
@@ -138,6 +140,7 @@ async def one_node(**timings: Any) -> AsyncIterator[OneNode]:
             process.terminate()
             await asyncio.to_thread(process.wait, 10)
             await runner.cleanup()
+            shutil.rmtree(janitor.memory_dir(settings.id), ignore_errors=True)  # after a SIGKILL the janitor's
         assert marked({MARK: settings.id}) == []
 
 

@@ -108,7 +108,20 @@ def test_stored_slices_are_reused_by_their_ports_first() -> None:
     assert pair([], wanted) == [(None, wanted[0]), (None, wanted[1])]
 
 
+def test_an_endpoint_tells_the_zone_of_its_node_if_there_is_one() -> None:
+    found = pod("a")
+    found["spec"]["nodeName"] = "node-1"
+    for zones, told in (({"node-1": "east"}, "east"), ({"node-2": "west"}, None)):
+        (body,) = slices_of(service(), [found], zones)
+        assert body["endpoints"][0].get("zone") == told
+
+
 # -- the running controller
+
+
+def slices(here: World, manager: str) -> list[Obj]:
+    labels = f"kubernetes.io/service-name=web,endpointslice.kubernetes.io/managed-by={manager}"
+    return here.registry.list("endpointslices", "shop", labels=labels)
 
 
 def endpoints(here: World) -> dict[str, tuple[bool, bool, bool]]:
@@ -119,7 +132,7 @@ def endpoints(here: World) -> dict[str, tuple[bool, bool, bool]]:
             each["conditions"]["serving"],
             each["conditions"]["terminating"],
         )
-        for found in here.registry.list("endpointslices", "shop", labels="kubernetes.io/service-name=web")
+        for found in slices(here, "endpointslice-controller.k8s.io")
         for each in found.get("endpoints") or ()
     }
 
@@ -180,6 +193,42 @@ def test_a_selector_that_matches_nothing_empties_the_slice_and_none_freezes_it()
             await asyncio.sleep(0.02)
             frozen = set(endpoints(here))
             assert frozen and frozen.isdisjoint(pod["metadata"]["name"] for pod in here.active())
+
+    run(main())
+
+
+def test_a_service_without_its_selector_gets_a_mirror_that_nobody_updates_until_the_selector_is_back() -> None:
+    mirror = "endpointslicemirroring-controller.k8s.io"
+
+    async def main() -> None:
+        async with world() as here:
+            serve(here)
+            here.apply("deployments", workload("Deployment", replicas=1))
+            await here.settled()
+            await until(lambda: list(endpoints(here).values()) == [(True, True, False)], "one endpoint")
+            here.patch("services", "web", {"spec": {"selector": None}})
+            (made,) = await until(lambda: slices(here, mirror), "the mirror")
+            (frozen,) = slices(here, "endpointslice-controller.k8s.io")
+            assert made["endpoints"][0]["addresses"] == frozen["endpoints"][0]["addresses"]
+            assert made["endpoints"][0]["conditions"] == {"ready": True} and made["ports"] == frozen["ports"]
+            here.registry.delete("pods", "shop", here.pods()[0]["metadata"]["name"], actor="test")
+            await until(lambda: len(here.active()) == 1 and here.is_settled(), "another pod")
+            assert slices(here, mirror) == [made], "the dead address stays"
+            here.patch("services", "web", {"spec": {"selector": {"app": "web"}}})
+            await until(lambda: not slices(here, mirror), "the mirror is gone")
+            await until(
+                lambda: set(endpoints(here)) == {here.active()[0]["metadata"]["name"]}, "and the slice corrected"
+            )
+
+    run(main())
+
+
+def test_a_service_that_never_had_a_selector_has_no_mirror() -> None:
+    async def main() -> None:
+        async with world() as here:
+            here.apply("services", {"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}})
+            await asyncio.sleep(0.05)
+            assert not here.registry.list("endpointslices", "shop")
 
     run(main())
 

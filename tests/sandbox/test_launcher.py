@@ -192,7 +192,7 @@ def test_a_sweep_leaves_the_living_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("nodes", "profile", "said"), [(0, "fast", "expected 1 to 60"), (3, "slow", "unknown profile")]
+    ("nodes", "profile", "said"), [(0, "fast", "expected 1 to 120"), (3, "slow", "unknown profile")]
 )
 def test_what_cannot_be_started_is_said_at_once(nodes: int, profile: str, said: str) -> None:
     async def use() -> None:

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import pytest
 
-from chaoskit.sandbox.node.client import Client
+from chaoskit.sandbox.client import Client
 from chaoskit.sandbox.proxy.affinity import Affinity
 from chaoskit.sandbox.proxy.balancer import Balancer
 from chaoskit.sandbox.proxy.programmer import Mirror, Programmer, due_s

@@ -38,6 +38,7 @@ class TinyApi:
         self._watchers: list[tuple[str, str, asyncio.Queue[bytes]]] = []
         self._changed = asyncio.Condition()
         self.fail_next: list[int] = []
+        self.unserved: set[str] = set()  # ends of paths that answer 501
 
     # The tests' side
 
@@ -107,6 +108,11 @@ class TinyApi:
                 return await self._watch(request)
             case "GET":
                 return self._get(request)
+            case "POST" if any(path.endswith(end) for end in self.unserved):
+                return _refuse(501)
+            case "POST" if path.endswith("/token"):
+                spec = orjson.loads(await request.read())["spec"]
+                return web.json_response({"status": {"token": f"token-of-{spec['boundObjectRef']['name']}"}})
             case "POST":
                 obj = orjson.loads(await request.read())
                 full = f"{path}/{obj['metadata']['name']}"

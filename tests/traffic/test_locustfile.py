@@ -239,16 +239,34 @@ class Shopper(User):
 """
 
 
-def test_requests_of_a_client_of_the_users_own_making_are_recorded(tmp_path: Path) -> None:
+def test_a_client_of_the_users_own_making_is_refused_unless_it_is_trusted(tmp_path: Path) -> None:
     (tmp_path / "locustfile.py").write_text(OWN_CLIENT)
 
-    async def scenario() -> None:
-        plan = TrafficPlan("http://127.0.0.1:1", locustfile=tmp_path / "locustfile.py", users=2)
+    async def scenario(trusted: bool) -> None:
+        plan = TrafficPlan("http://127.0.0.1:1", locustfile=tmp_path / "locustfile.py", users=2, trust_client=trusted)
         async with generator(plan, tmp_path) as traffic:
             await traffic.start()
             await until(lambda: traffic.health.completed > 5, 5, "requests")
             health = await traffic.stop()
             assert (health.in_flight, health.error, traffic.selftest) == (0, "", ())
+            assert traffic.facts["untested"] == ["Shopper"]
 
-    asyncio.run(scenario())
+    with pytest.raises(GeneratorError, match=r"Shopper: this client is the locustfile's own.*trustClient: true"):
+        asyncio.run(scenario(trusted=False))
+    (tmp_path / "requests.bin").unlink()
+    (tmp_path / "requests.strings.jsonl").unlink()
+    asyncio.run(scenario(trusted=True))
     assert {(r.endpoint, r.error) for r in read_requests(tmp_path)} == {("RPC buy", "")}
+
+
+def test_a_shape_is_refused_in_several_processes(tmp_path: Path) -> None:
+    """Each of them would make the whole of it."""
+    (tmp_path / "locustfile.py").write_text(UNCHANGED)
+
+    async def scenario() -> None:
+        plan = TrafficPlan("http://127.0.0.1:1", locustfile=tmp_path / "locustfile.py", users=2, processes=2)
+        async with generator(plan, tmp_path):
+            pass
+
+    with pytest.raises(GeneratorError, match=r"Waves of .*locustfile\.py shapes the load of one process"):
+        asyncio.run(scenario())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chaoskit.traffic.plan import GeneratorError, TrafficPlan, check, from_json, to_json
+from chaoskit.traffic.plan import GeneratorError, RequestKind, Tls, TrafficPlan, check, from_json, to_json
 
 URL = "http://127.0.0.1:1"
 
@@ -15,7 +15,14 @@ URL = "http://127.0.0.1:1"
 @pytest.mark.parametrize(
     ("fields", "because"),
     [
-        ({"url": "https://shop.example"}, "TLS"),
+        ({"url": "https://shop.example", "tls": Tls(ca_file=Path("/nowhere/ca.pem"))}, "no file /nowhere/ca.pem"),
+        ({"url": "https://shop.example", "tls": Tls(key_file=Path("/nowhere/key.pem"))}, "belongs to a tls.certFile"),
+        ({"requests": (RequestKind("/a b"),)}, "request line"),
+        ({"requests": (RequestKind(weight=0.0),)}, "above zero"),
+        ({"requests": (RequestKind(headers={"X-A": "b\nc"}),)}, "X-A.* of GET /"),
+        ({"requests": (RequestKind(headers={"content-length": "3"}),)}, "follows from the body"),
+        ({"requests": (RequestKind(body=Path("/nowhere/body")),)}, "body of GET / cannot be read"),
+        ({"resolve_every_s": 0.0}, "above zero"),
         ({"url": "ftp://shop.example"}, "http://host:port"),
         ({"url": "http://"}, "http://host:port"),
         ({"url": "http://shop:many"}, "http://host:port"),
@@ -50,5 +57,23 @@ def test_a_locustfile_may_speak_tls(tmp_path: Path) -> None:
 
 
 def test_a_plan_survives_its_way_to_the_child(tmp_path: Path) -> None:
-    plan = TrafficPlan(URL, headers={"A": "ö"}, locustfile=tmp_path / "locustfile.py", seed=5, arrivals="poisson")
+    requests = (
+        RequestKind("/a", body=b"\xff\0", weight=2.5),
+        RequestKind("/b", "PUT", {"A": "b"}, tmp_path, True, name="b"),
+    )
+    plan = TrafficPlan(
+        URL,
+        headers={"A": "ö", "path": "x"},
+        locustfile=tmp_path / "locustfile.py",
+        seed=5,
+        arrivals="poisson",
+        requests=requests,
+        tls=Tls(tmp_path / "ca.pem", "shop.example"),
+    )
     assert from_json(to_json(plan)) == plan
+
+
+def test_what_may_be_secret_is_in_no_repr() -> None:
+    kind = RequestKind("/a", headers={"X-Key": "hidden-one"}, body=b"hidden-two")
+    plan = TrafficPlan(URL, headers={"Authorization": "hidden-three"}, requests=(kind,))
+    assert "hidden" not in repr(plan)

@@ -99,7 +99,7 @@ def test_traffic_goes_somewhere_and_its_shares_add_up() -> None:
     with pytest.raises(ValueError, match="belong together"):
         Traffic(service="shop", users=3)
     with pytest.raises(ValueError, match="add up"):
-        Connections(fresh="30%", reuse="30%")  # type: ignore[arg-type]
+        Connections(fresh="30%", reuse="30%")
 
 
 BOUND = Bound(

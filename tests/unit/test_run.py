@@ -208,7 +208,7 @@ def test_a_fault_that_crashes_is_put_back_and_said() -> None:
 def test_an_eviction_that_a_budget_refuses_is_asked_again_and_then_an_answer() -> None:
     cluster = shop()
     cluster.budget = lambda pod: "needs 3 healthy pods and has 3 currently"
-    story = Story(cluster, DrainNode(timeout="12s"), Target(namespace="shop", node_of="checkout"))  # type: ignore[arg-type]
+    story = Story(cluster, DrainNode(timeout="12s"), Target(namespace="shop", node_of="checkout"))
     verdict = run_virtual(story.tell())
     evictions = [sent for sent in cluster.sent if type(sent.op).__name__ == "Evict"]
     assert len(evictions) >= 3

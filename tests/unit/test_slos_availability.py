@@ -79,6 +79,14 @@ def test_no_traffic_is_inconclusive_and_says_so() -> None:
     assert finding.because.startswith("no traffic")
 
 
+def test_what_was_under_way_when_the_fault_struck_is_not_held_against_the_baseline() -> None:
+    struck = killed_at_10().traffic(0, 30, bad=lambda t: 9.95 <= t < 10.2, latency=lambda t: 0.06)
+    failed = parse_slo("failed == 0")
+    assert failed.judge(struck.history(), window("baseline", 0, 10)).grade is Grade.PASS
+    ill = killed_at_10().traffic(0, 30, bad=lambda t: 9.9 <= t < 10.2, latency=lambda t: 0.06)
+    assert failed.judge(ill.history(), window("baseline", 0, 10)).grade is Grade.FAIL
+
+
 @pytest.mark.parametrize("text", ["<= 99%", "p95 < 300ms", "== 3"])
 def test_an_objective_of_another_kind_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="availability is a share"):

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pytest
 
+from chaoskit.model.event import Event
 from chaoskit.model.history import History
 from chaoskit.model.requests import DROPPED
 from chaoskit.model.seams import SLO
@@ -15,6 +16,7 @@ from chaoskit.model.verdict import Bound, Finding, Grade, Window
 from chaoskit.slos import parse_slo
 from chaoskit.slos.evidence import injected, missing, premises
 from chaoskit.slos.judging import judged
+from chaoskit.slos.missing import gaps
 from chaoskit.slos.replicas import ReplicasRestored
 from tests.histories import Told, evict, kill, pod, window
 
@@ -86,23 +88,49 @@ def test_a_run_without_a_baseline_has_no_sound_one() -> None:
     assert first.because == "the run did not reach its baseline"
 
 
+def test_a_run_without_a_baseline_says_what_ended_it() -> None:
+    ended = Told().history()
+    ended.add(Event(9, 9, "run.ended", {"restored": "yes", "because": "nothing heard of pods"}))
+    first, _ = premises(ended, SLOS)
+    assert first.because == "the run did not reach its baseline: nothing heard of pods"
+
+
 def test_a_feed_that_was_never_heard_is_missing() -> None:
     assert missing(ReplicasRestored(), Told().history(), FAULT) == "the feed pods was never heard"
     assert missing(ReplicasRestored(), sound().history(), FAULT) is None
 
 
 def test_a_gap_in_a_needed_feed_is_missing_and_one_elsewhere_is_not() -> None:
-    history = sound().deaf("pods", 12, 15).deaf("events", 12, 15).history()
-    assert missing(ReplicasRestored(), history, FAULT) == "the feed pods was deaf for 3 s: the watch was cut"
-    assert missing(ReplicasRestored(), history, window("recovery", 20, 30)) is None
-    assert missing(SLOS[0], history, FAULT) is None
+    history = sound().deaf("pods", 12, 15).deaf("pods", 14, 16).deaf("events", 12, 15).history()
+    assert gaps(ReplicasRestored(), history, FAULT) == (4.0, "the feed pods was deaf for 3 s: the watch was cut")
+    assert gaps(ReplicasRestored(), history, window("recovery", 20, 30)) == (0.0, "")
+    assert gaps(SLOS[0], history, FAULT) == (0.0, "")
+
+
+@pytest.mark.parametrize(
+    ("restored", "deaf", "grade"),
+    [(12, 0.5, Grade.PASS), (18, 6.0, Grade.INCONCLUSIVE), (22, 3.0, Grade.INCONCLUSIVE), (30, 3.0, Grade.FAIL)],
+)
+def test_a_gap_is_an_uncertainty_of_its_own_length_and_the_bound_decides(
+    restored: float, deaf: float, grade: Grade
+) -> None:
+    told = sound().done_and_seen(10, kill("a")).gone("pods", 10, pod("a")).deaf("pods", 11, 11 + deaf)
+    if restored < 30:
+        told.see("pods", restored, pod("d"))
+    finding = judged(ReplicasRestored(), told.history())
+    assert finding.grade is grade, finding
+    if grade is Grade.INCONCLUSIVE:
+        assert finding.because.startswith(f"the feed pods was deaf for {deaf:g} s: the watch was cut; would have been")
+    else:
+        assert "which leaves it uncertain by as much" in finding.because
+        assert finding.interval == pytest.approx((restored - 10 - deaf, restored - 10 + deaf))
 
 
 def test_missing_evidence_bars_pass_and_fail_alike_and_tells_the_would_be_value() -> None:
-    told = sound().done_and_seen(10, kill("a")).gone("pods", 10, pod("a")).deaf("pods", 12, 15)
-    finding = judged(ReplicasRestored(), told.history())
+    told = sound().done_and_seen(10, kill("a")).health(29, "traffic.ended", error="it was killed")
+    finding = judged(SLOS[0], told.history())
     assert finding.grade is Grade.INCONCLUSIVE
-    assert finding.because == "the feed pods was deaf for 3 s: the watch was cut; would have been FAIL with 20 s"
+    assert finding.because == "the load generator was not sound: it was killed; would have been PASS with 100 %"
 
 
 def test_a_generator_that_dropped_arrivals_is_not_sound() -> None:

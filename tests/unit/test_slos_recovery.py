@@ -7,9 +7,9 @@ import random
 import pytest
 
 from chaoskit.model.verdict import Grade
-from chaoskit.slos import parse_slo
+from chaoskit.slos import from_value, parse_slo
 from chaoskit.slos.judging import judged
-from chaoskit.slos.recovery import Outage, outages
+from chaoskit.slos.outages import Outage, outages
 from tests.histories import Told, kill, ns
 
 FIVE = parse_slo("recoveredWithin 5s")
@@ -75,19 +75,43 @@ def test_too_few_requests_are_inconclusive() -> None:
     assert judged(FIVE, killed_at_10().traffic(0, 30, rate=4).history()).grade is Grade.INCONCLUSIVE
 
 
+def split(answered: list[tuple[int, bool]]) -> tuple[list[int], list[int]]:
+    return [t for t, _ in answered], [i for i, (_, good) in enumerate(answered) if not good]
+
+
 def test_a_third_of_the_requests_failing_is_found_to_the_truth() -> None:
     rng = random.Random(7)
     for _ in range(50):
         end = 12 + rng.random()
         answered = [(ns(i / 200), not (2000 <= i < end * 200 and rng.random() < 1 / 3)) for i in range(6000)]
-        found = list(outages(answered, 0.01))
+        found = list(outages(*split(answered), 0.01))
         assert len(found) == 1
         assert abs(found[0].last_bad_ns / 1e9 - end) < 0.15
 
 
 def test_outages_further_apart_than_the_hold_are_two() -> None:
     answered = [(ns(i / 100), not (100 <= i < 200 or 1000 <= i < 1050)) for i in range(2000)]
-    assert list(outages(answered, 0.01)) == [
-        Outage(ns(1.0), ns(1.99), ns(2.0)),
-        Outage(ns(10.0), ns(10.49), ns(10.5)),
+    assert list(outages(*split(answered), 0.01)) == [
+        Outage(ns(1.0), ns(1.99), ns(2.0), ns(0.99)),
+        Outage(ns(10.0), ns(10.49), ns(10.5), ns(9.99)),
     ]
+
+
+def test_a_limit_between_the_last_bad_and_the_next_good_request_is_not_decided() -> None:
+    told = killed_at_10().traffic(0, 30, rate=10, bad=lambda t: 10 <= t < 12)
+    for within, grade in (("1.8s", Grade.FAIL), ("1.95s", Grade.INCONCLUSIVE), ("2.1s", Grade.PASS)):
+        assert judged(parse_slo(f"recoveredWithin {within}"), told.history()).grade is grade
+
+
+def test_how_long_it_has_to_hold_is_the_authors() -> None:
+    told = killed_at_10(ended=14).traffic(0, 14, bad=lambda t: 10 <= t < 12)
+    slo = parse_slo("recoveredWithin 5s sustained 1s")
+    assert str(slo) == "recoveredWithin 5s sustained 1s"
+    assert judged(slo, told.history()).grade is Grade.PASS
+
+
+def test_the_text_and_the_fields_say_the_same() -> None:
+    text = parse_slo("recoveredWithin 5s to 95% sustained 3s on fresh")
+    assert text == from_value(
+        "recoveredWithin", {"within": "5s", "availability": "95%", "sustain": "3s", "policy": "fresh"}
+    )

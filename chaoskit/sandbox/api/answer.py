@@ -31,8 +31,8 @@ def of(obj: Any, status: int = 200) -> web.Response:
     return raw(orjson.dumps(obj), status)
 
 
-def of_version(version: Version) -> web.Response:
-    return raw(version.encoded)
+def of_version(version: Version, status: int = 200) -> web.Response:
+    return raw(version.encoded, status)
 
 
 def error(refusal: ApiError) -> web.Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
@@ -13,6 +13,8 @@ from chaoskit.sandbox.kinds import Kind
 from chaoskit.sandbox.notices import count_unsupported
 from chaoskit.sandbox.patching import MEDIA_TYPES, Style
 from chaoskit.sandbox.store import Obj
+
+APPLY_MEDIA: Final = ("application/apply-patch+yaml",)
 
 
 async def read_object(request: web.BaseRequest, kind: Kind) -> Obj:
@@ -50,12 +52,28 @@ async def read_any(request: web.BaseRequest) -> Any:
     )
 
 
+async def read_config(request: web.BaseRequest, kind: Kind) -> Obj:
+    """A configuration to apply, as YAML or JSON. Raises ApiError 400 for another kind or one that names owners."""
+    config = _from_yaml(await request.read())
+    if not isinstance(config, dict) or not isinstance(config.get("metadata", {}), dict):
+        raise bad_request(
+            f"the configuration to apply is unrecognized (must be of type {kind.kind}): expected a mapping"
+        )
+    found = str(config.get("apiVersion", "")), str(config.get("kind", ""))
+    if found != (kind.api_version, kind.kind):
+        group, _, version = found[0].rpartition("/")
+        raise bad_request(f"invalid object type: {group}/{version}, Kind={found[1]}")
+    if config.setdefault("metadata", {}).get("managedFields") is not None:
+        raise bad_request("metadata.managedFields must be nil")
+    return config
+
+
 async def read_patch(request: web.BaseRequest) -> tuple[Any, Style]:
     """A patch and its style. Raises ApiError 415 for a media type that is no patch."""
     style = MEDIA_TYPES.get(request.content_type)
     if style is None:
         count_unsupported(f"patches as {request.content_type}")
-        accepted = ", ".join(MEDIA_TYPES)
+        accepted = ", ".join([*MEDIA_TYPES, *APPLY_MEDIA])
         raise unsupported_media(
             f"the body of the request was in an unknown format - accepted media types include: {accepted}"
         )
@@ -80,6 +98,8 @@ def _from_yaml(raw: bytes) -> Any:
         for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
     try:
-        return Loader(raw).get_single_data()
+        return orjson.loads(raw) if raw.lstrip().startswith(b"{") else Loader(raw).get_single_data()
+    except orjson.JSONDecodeError as error:
+        raise bad_request(f"the request body is not JSON: {error}") from error
     except yaml.YAMLError as error:
         raise bad_request(f"the request body is not YAML: {error}") from error

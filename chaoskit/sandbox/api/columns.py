@@ -76,6 +76,45 @@ def _deployment_ready(obj: Obj) -> str:
     return f"{obj['status'].get('readyReplicas', 0)}/{obj['spec']['replicas']}"
 
 
+def _job_status(obj: Obj) -> str:
+    conditions = {c["type"] for c in obj["status"].get("conditions", ()) if c["status"] == "True"}
+    if "Complete" in conditions or "Failed" in conditions:
+        return "Complete" if "Complete" in conditions else "Failed"
+    if "deletionTimestamp" in obj["metadata"]:
+        return "Terminating"
+    if "Suspended" in conditions or "FailureTarget" in conditions:
+        return "Suspended" if "Suspended" in conditions else "FailureTarget"
+    return "SuccessCriteriaMet" if "SuccessCriteriaMet" in conditions else "Running"
+
+
+def _job_completions(obj: Obj) -> str:
+    done, spec = obj["status"].get("succeeded", 0), obj["spec"]
+    if "completions" in spec:
+        return f"{done}/{spec['completions']}"
+    return f"{done}/1 of {spec['parallelism']}" if spec["parallelism"] > 1 else f"{done}/1"
+
+
+def _job_duration(obj: Obj) -> str:
+    status = obj["status"]
+    if "startTime" not in status:
+        return ""
+    end = clock.parse(status["completionTime"]) if "completionTime" in status else clock.now()
+    return duration(end - clock.parse(status["startTime"]))
+
+
+def _claim_modes(obj: Obj) -> str:
+    short = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
+    return ",".join(short.get(mode, mode) for mode in obj["status"].get("accessModes") or ())
+
+
+def _controller(obj: Obj) -> str:
+    owner = next((each for each in obj["metadata"].get("ownerReferences", ()) if each.get("controller")), None)
+    if owner is None:
+        return _NONE
+    group = owner["apiVersion"].rpartition("/")[0]
+    return f"{owner['kind'].lower()}{f'.{group}' if group else ''}/{owner['name']}"
+
+
 def _ports(obj: Obj) -> str:
     ports = obj["spec"].get("ports") or ()
     shown = [
@@ -119,6 +158,14 @@ def _node_roles(obj: Obj) -> str:
     return ",".join(sorted(roles)) or _NONE
 
 
+def _subjects(kind: str) -> Callable[[Obj], str]:
+    def read(obj: Obj) -> str:
+        found = [subject for subject in obj.get("subjects") or () if subject["kind"] == kind]
+        return ", ".join("/".join(filter(None, [each.get("namespace"), each["name"]])) for each in found)
+
+    return read
+
+
 def _slice_ports(obj: Obj) -> str:
     return ",".join(str(port.get("port", "*")) for port in obj.get("ports") or ()) or _UNSET
 
@@ -144,6 +191,15 @@ def _event_seen(*keys: str) -> Callable[[Obj], str]:
 
 _NAME: Final = Column("Name", _path("metadata", "name"))
 _AGE: Final = Column("Age", _age)
+_CREATED: Final = Column("Created At", _path("metadata", "creationTimestamp"))
+_BINDING: Final = (
+    _NAME,
+    Column("Role", lambda obj: f"{obj['roleRef']['kind']}/{obj['roleRef']['name']}"),
+    _AGE,
+    Column("Users", _subjects("User"), wide=True),
+    Column("Groups", _subjects("Group"), wide=True),
+    Column("ServiceAccounts", _subjects("ServiceAccount"), wide=True),
+)
 _WORKLOAD_WIDE: Final = (
     Column("Containers", lambda obj: _containers(obj, "name"), wide=True),
     Column("Images", lambda obj: _containers(obj, "image"), wide=True),
@@ -177,6 +233,50 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         Column("Ready", _path("status", "readyReplicas", missing=0)),
         _AGE,
         *_WORKLOAD_WIDE,
+    ),
+    "statefulsets": (_NAME, Column("Ready", _deployment_ready), _AGE, *_WORKLOAD_WIDE[:2]),
+    "daemonsets": (
+        _NAME,
+        Column("Desired", _path("status", "desiredNumberScheduled", missing=0)),
+        Column("Current", _path("status", "currentNumberScheduled", missing=0)),
+        Column("Ready", _path("status", "numberReady", missing=0)),
+        Column("Up-to-date", _path("status", "updatedNumberScheduled", missing=0)),
+        Column("Available", _path("status", "numberAvailable", missing=0)),
+        Column("Node Selector", lambda obj: _map(obj["spec"]["template"]["spec"].get("nodeSelector"))),
+        _AGE,
+        *_WORKLOAD_WIDE,
+    ),
+    "controllerrevisions": (
+        _NAME,
+        Column("Controller", _controller),
+        Column("Revision", _path("revision", missing=0)),
+        _AGE,
+    ),
+    "jobs": (
+        _NAME,
+        Column("Status", _job_status),
+        Column("Completions", _job_completions),
+        Column("Duration", _job_duration),
+        _AGE,
+        *_WORKLOAD_WIDE,
+    ),
+    "poddisruptionbudgets": (
+        _NAME,
+        Column("Min Available", lambda obj: str(obj["spec"].get("minAvailable", "N/A"))),
+        Column("Max Unavailable", lambda obj: str(obj["spec"].get("maxUnavailable", "N/A"))),
+        Column("Allowed Disruptions", _path("status", "disruptionsAllowed", missing=0)),
+        _AGE,
+    ),
+    "persistentvolumeclaims": (
+        _NAME,
+        Column("Status", _path("status", "phase")),
+        Column("Volume", _path("spec", "volumeName")),
+        Column("Capacity", _path("status", "capacity", "storage")),
+        Column("Access Modes", _claim_modes),
+        Column("StorageClass", _path("spec", "storageClassName")),
+        Column("VolumeAttributesClass", lambda obj: _UNSET),
+        _AGE,
+        Column("VolumeMode", _path("spec", "volumeMode"), wide=True),
     ),
     "services": (
         _NAME,
@@ -213,6 +313,10 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         Column("Endpoints", _slice_endpoints),
         _AGE,
     ),
+    "roles": (_NAME, _CREATED),
+    "clusterroles": (_NAME, _CREATED),
+    "rolebindings": _BINDING,
+    "clusterrolebindings": _BINDING,
     "events": (
         Column("Last Seen", _event_seen("lastTimestamp", "eventTime")),
         Column("Type", _path("type")),

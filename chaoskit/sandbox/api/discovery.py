@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from chaoskit.sandbox.kinds import VERBS, Kind, groups
+from chaoskit.sandbox.api.reviews import AUTHENTICATION, AUTHORIZATION, REVIEWS, Review
+from chaoskit.sandbox.kinds import EVENTS_VIEW, VERBS, Kind, groups
 
 Json = dict[str, Any]
+_REVIEW_GROUPS: Final = (AUTHENTICATION, AUTHORIZATION)
 
 VERSION: Final[Json] = {
     "major": "1",
@@ -37,8 +39,9 @@ _SUBRESOURCE_KINDS: Final[dict[str, tuple[str, str, str, tuple[str, ...]]]] = {
     "proxy": ("", "v1", "PodProxyOptions", ("create", "delete", "get", "patch", "update")),
     "log": ("", "v1", "Pod", ("get",)),
     "finalize": ("", "v1", "Namespace", ("update",)),
+    "token": ("authentication.k8s.io", "v1", "TokenRequest", ("create",)),
 }
-_REVIEWS: Final = ("authorization.k8s.io", "v1")
+_EVENT_VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "watch")
 
 
 def aggregated_version(accept: str) -> str | None:
@@ -60,7 +63,7 @@ def aggregated(version: str, *, core: bool) -> Json:
     """APIGroupDiscoveryList of the core group, or of all others."""
     items = [_group(group, number, kinds) for (group, number), kinds in groups().items() if (group == "") is core]
     if not core:
-        items.append(_reviews_group())
+        items += [_reviews_group(group) for group in _REVIEW_GROUPS]
     return {"kind": "APIGroupDiscoveryList", "apiVersion": _AGGREGATED[version], "metadata": {}, "items": items}
 
 
@@ -76,7 +79,7 @@ def _aggregated_resource(kind: Kind) -> Json:
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": list(VERBS),
+        "verbs": list(_verbs(kind)),
     }
     if kind.short_names:
         found["shortNames"] = list(kind.short_names)
@@ -100,19 +103,29 @@ def _subresource(kind: Kind, name: str) -> tuple[str, str, str, tuple[str, ...]]
     return _SUBRESOURCE_KINDS.get(name, (kind.group, kind.version, kind.kind, ("get", "patch", "update")))
 
 
-def _reviews_group() -> Json:
-    group, version = _REVIEWS
-    resource = {
-        "resource": "selfsubjectaccessreviews",
-        "responseKind": {"group": group, "version": version, "kind": "SelfSubjectAccessReview"},
-        "scope": "Cluster",
-        "singularResource": "selfsubjectaccessreview",
-        "verbs": ["create"],
-    }
+def _verbs(kind: Kind) -> tuple[str, ...]:
+    return _EVENT_VERBS if kind is EVENTS_VIEW else VERBS
+
+
+def _reviews_group(group: str) -> Json:
+    resources = [
+        {
+            "resource": review.plural,
+            "responseKind": {"group": group, "version": "v1", "kind": review.kind},
+            "scope": "Namespaced" if review.namespaced else "Cluster",
+            "singularResource": review.kind.lower(),
+            "verbs": ["create"],
+        }
+        for review in _reviews_of(group)
+    ]
     return {
         "metadata": {"name": group},
-        "versions": [{"version": version, "resources": [resource], "freshness": "Current"}],
+        "versions": [{"version": "v1", "resources": resources, "freshness": "Current"}],
     }
+
+
+def _reviews_of(group: str) -> list[Review]:
+    return [review for review in REVIEWS.values() if review.group == group]
 
 
 def core_versions(server: str) -> Json:
@@ -131,7 +144,7 @@ def group_entry(group: str) -> Json | None:
 
 
 def _named_groups() -> list[tuple[str, str]]:
-    return [pair for pair in groups() if pair[0]] + [_REVIEWS]
+    return [pair for pair in groups() if pair[0]] + [(group, "v1") for group in _REVIEW_GROUPS]
 
 
 def _group_entry(group: str, version: str) -> Json:
@@ -141,8 +154,8 @@ def _group_entry(group: str, version: str) -> Json:
 
 def resource_list(group: str, version: str) -> Json | None:
     """APIResourceList of one group and version; None for one that is not served."""
-    if (group, version) == _REVIEWS:
-        entries = [_entry("selfsubjectaccessreviews", "SelfSubjectAccessReview", False, ("create",))]
+    if group in _REVIEW_GROUPS and version == "v1":
+        entries = [_entry(each.plural, each.kind, each.namespaced, ("create",)) for each in _reviews_of(group)]
     elif (group, version) in groups():
         entries = [entry for kind in groups()[group, version] for entry in _entries(kind)]
     else:
@@ -152,7 +165,7 @@ def resource_list(group: str, version: str) -> Json | None:
 
 
 def _entries(kind: Kind) -> list[Json]:
-    main = _entry(kind.plural, kind.kind, kind.namespaced, VERBS) | {"singularName": kind.singular}
+    main = _entry(kind.plural, kind.kind, kind.namespaced, _verbs(kind)) | {"singularName": kind.singular}
     if kind.short_names:
         main["shortNames"] = list(kind.short_names)
     if kind.categories:

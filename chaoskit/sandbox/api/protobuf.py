@@ -1,6 +1,6 @@
 """The protobuf bodies that kubectl sends since 1.32 when it creates something, read into objects. Reads only; answers are JSON.
 
-Source: the field numbers of k8s.io/api's generated.proto, for what `kubectl create` and `kubectl auth can-i` fill in;
+Source: the field numbers of k8s.io/api's generated.proto, for what `kubectl create` and `kubectl auth` fill in;
 the envelope is apimachinery's runtime.Unknown. A field outside the table is refused, never dropped.
 """
 
@@ -79,7 +79,56 @@ _MESSAGES: Final[dict[str, dict[int, _Field]]] = {
         9: ("progressDeadlineSeconds", "n"),
     },
     "DeploymentStrategy": {1: ("type", "s")},
-    "LabelSelector": {1: ("matchLabels", "m")},
+    "Job": {1: ("metadata", "ObjectMeta"), 2: ("spec", "JobSpec"), 3: ("status", "-")},
+    "JobSpec": {
+        1: ("parallelism", "n"),
+        2: ("completions", "n"),
+        3: ("activeDeadlineSeconds", "n"),
+        4: ("selector", "LabelSelector"),
+        5: ("manualSelector", "b"),
+        6: ("template", "PodTemplateSpec"),
+        7: ("backoffLimit", "n"),
+        8: ("ttlSecondsAfterFinished", "n"),
+        9: ("completionMode", "s"),
+        10: ("suspend", "b"),
+    },
+    "PodDisruptionBudget": {1: ("metadata", "ObjectMeta"), 2: ("spec", "BudgetSpec"), 3: ("status", "-")},
+    "BudgetSpec": {
+        1: ("minAvailable", "x"),
+        2: ("selector", "LabelSelector"),
+        3: ("maxUnavailable", "x"),
+        4: ("unhealthyPodEvictionPolicy", "s"),
+    },
+    "LabelSelector": {1: ("matchLabels", "m"), 2: ("matchExpressions", "*Requirement")},
+    "Requirement": {1: ("key", "s"), 2: ("operator", "s"), 3: ("values", "*s")},
+    "Role": {1: ("metadata", "ObjectMeta"), 2: ("rules", "*PolicyRule")},
+    "ClusterRole": {1: ("metadata", "ObjectMeta"), 2: ("rules", "*PolicyRule"), 3: ("aggregationRule", "Aggregation")},
+    "Aggregation": {1: ("clusterRoleSelectors", "*LabelSelector")},
+    "PolicyRule": {
+        1: ("verbs", "*s"),
+        2: ("apiGroups", "*s"),
+        3: ("resources", "*s"),
+        4: ("resourceNames", "*s"),
+        5: ("nonResourceURLs", "*s"),
+    },
+    "RoleBinding": {1: ("metadata", "ObjectMeta"), 2: ("subjects", "*Subject"), 3: ("roleRef", "RoleRef")},
+    "ClusterRoleBinding": {1: ("metadata", "ObjectMeta"), 2: ("subjects", "*Subject"), 3: ("roleRef", "RoleRef")},
+    "Subject": {1: ("kind", "s"), 2: ("apiGroup", "s"), 3: ("name", "s"), 4: ("namespace", "s")},
+    "RoleRef": {1: ("apiGroup", "s"), 2: ("kind", "s"), 3: ("name", "s")},
+    "TokenRequest": {1: ("metadata", "ObjectMeta"), 2: ("spec", "TokenRequestSpec"), 3: ("status", "-")},
+    "TokenRequestSpec": {
+        1: ("audiences", "*s"),
+        3: ("boundObjectRef", "BoundObject"),
+        4: ("expirationSeconds", "n"),
+    },
+    "BoundObject": {1: ("kind", "s"), 2: ("apiVersion", "s"), 3: ("name", "s"), 4: ("uid", "s")},
+    "SelfSubjectReview": {1: ("metadata", "ObjectMeta"), 2: ("status", "-")},
+    "SelfSubjectRulesReview": {
+        1: ("metadata", "ObjectMeta"),
+        2: ("spec", "SelfSubjectRulesReviewSpec"),
+        3: ("status", "-"),
+    },
+    "SelfSubjectRulesReviewSpec": {1: ("namespace", "s")},
     "PodTemplateSpec": {1: ("metadata", "ObjectMeta"), 2: ("spec", "PodSpec")},
     "PodSpec": {
         2: ("containers", "*Container"),

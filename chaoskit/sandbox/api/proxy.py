@@ -9,10 +9,11 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, web
+from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
 from multidict import CIMultiDict
 from yarl import URL
 
+from chaoskit.sandbox import outages
 from chaoskit.sandbox.api.route import Route
 from chaoskit.sandbox.errors import ApiError, bad_request, failure, not_implemented, unavailable
 from chaoskit.sandbox.registry import Registry
@@ -44,6 +45,8 @@ async def relay_http(
     if request.headers.get("Upgrade"):
         raise not_implemented("upgrades through pods/proxy")
     url = _url(request, registry, route)
+    if outages.is_cut(registry.settings.state_dir, str(url.host)):
+        raise _unreachable(url, ConnectionRefusedError())
     body = await request.read() if request.can_read_body else None
     try:
         answered = await session.request(
@@ -66,8 +69,6 @@ async def relay_http(
 
 def client_session() -> ClientSession:
     """One connection per exchange: a pod that died is noticed, and nothing is ever sent twice."""
-    from aiohttp import DummyCookieJar, TCPConnector
-
     connector = TCPConnector(force_close=True, limit=0)
     timeout = ClientTimeout(total=None, connect=10.0)
     return ClientSession(connector=connector, timeout=timeout, auto_decompress=False, cookie_jar=DummyCookieJar())
@@ -88,16 +89,14 @@ def _url(request: web.BaseRequest, registry: Registry, route: Route) -> URL:
 
 
 def _port(pod: Obj, given: str | None) -> int:
-    """The port asked for by number or name; without one the first that the pod declares, else 80."""
+    """The port asked for by number; without one the first that the pod declares, else 80."""
     ports = [port for container in pod["spec"]["containers"] for port in container.get("ports", ())]
     if not given:
         return int(ports[0]["containerPort"]) if ports else 80
     if given.isdigit():
         return int(given)
-    for port in ports:
-        if port.get("name") == given:
-            return int(port["containerPort"])
-    raise bad_request(f"pod {pod['metadata']['name']} has no port named {given!r}")
+    # A real API server breaks off the connection over a name: it looks names up for Services only.
+    raise bad_request(f"port {given!r} of pod {pod['metadata']['name']}: the proxy of pods takes a number")
 
 
 def _passed_on(headers: Mapping[str, str]) -> CIMultiDict[str]:

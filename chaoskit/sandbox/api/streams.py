@@ -10,9 +10,20 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, ClientWebSocketResponse, UnixConnector, WSMsgType, web
+from aiohttp import (
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    ClientWebSocketResponse,
+    UnixConnector,
+    WSMsgType,
+    WSServerHandshakeError,
+    web,
+)
 from yarl import URL
 
+from chaoskit.sandbox import outages
 from chaoskit.sandbox.api import answer
 from chaoskit.sandbox.api.query import flag
 from chaoskit.sandbox.api.route import Route
@@ -50,10 +61,7 @@ async def relay_log(request: web.BaseRequest, registry: Registry, route: Route) 
             return await _copy_log(request, answered)
 
 
-async def _copy_log(request: web.BaseRequest, answered: object) -> web.StreamResponse:
-    from aiohttp import ClientResponse
-
-    assert isinstance(answered, ClientResponse)
+async def _copy_log(request: web.BaseRequest, answered: ClientResponse) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/plain", "Cache-Control": "no-cache, private"})
     response.enable_chunked_encoding()
     await response.prepare(request)
@@ -64,11 +72,8 @@ async def _copy_log(request: web.BaseRequest, answered: object) -> web.StreamRes
     return response
 
 
-async def _piece(request: web.BaseRequest, answered: object) -> bytes | None:
+async def _piece(request: web.BaseRequest, answered: ClientResponse) -> bytes | None:
     """The next bytes; None when there are no more, or nobody to read them."""
-    from aiohttp import ClientResponse
-
-    assert isinstance(answered, ClientResponse)
     reading = asyncio.ensure_future(answered.content.readany())
     try:
         while not reading.done():
@@ -96,6 +101,8 @@ async def relay_exec(request: web.BaseRequest, registry: Registry, route: Route)
     async with _node_session(registry, pod) as session:
         try:
             node = await session.ws_connect(url, protocols=_PROTOCOLS, max_msg_size=0, autoping=True)
+        except WSServerHandshakeError:
+            raise await _exec_refusal(session, url) from None
         except (ClientError, OSError) as error:
             raise _node_unreachable(pod, error) from error
         async with node:
@@ -151,6 +158,8 @@ def _container(pod: Obj, given: str) -> str:
 
 
 def _node_session(registry: Registry, pod: Obj) -> ClientSession:
+    if outages.holds(registry.settings.state_dir, pod["spec"]["nodeName"], outages.Outage.CUT):
+        raise _node_unreachable(pod, ConnectionRefusedError("it is disconnected"))
     socket = registry.settings.state_dir / f"{pod['spec']['nodeName']}.sock"
     return ClientSession(connector=UnixConnector(path=socket_path(socket)), timeout=ClientTimeout(total=None))
 
@@ -163,6 +172,12 @@ def _node_url(what: str, pod: Obj, container: str) -> URL:
 def _node_unreachable(pod: Obj, error: Exception) -> ApiError:
     node = pod["spec"]["nodeName"]
     return internal(f"the supervisor of {node} does not answer: {error}")
+
+
+async def _exec_refusal(session: ClientSession, url: URL) -> ApiError:
+    """Why the node does not begin. A refused handshake carries no text; the same request without one is answered with it."""
+    async with session.get(url) as said:
+        return _node_refusal(said.status, await said.text())
 
 
 def _node_refusal(status: int, said: str) -> ApiError:

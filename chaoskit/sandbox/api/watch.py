@@ -61,7 +61,7 @@ def _last_seen(change: Change) -> Version:
         return change.after
     assert change.before is not None
     metadata = change.before.obj["metadata"] | {"resourceVersion": str(change.after.revision)}
-    return Version(change.before.obj | {"metadata": metadata}, change.after.revision)
+    return Version(change.before.obj | {"metadata": metadata}, change.after.revision, change.before.managed)
 
 
 async def serve_watch(

@@ -5,21 +5,27 @@ Source: kubernetes.io, API Concepts; answers recorded on Kubernetes 1.36.2.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from aiohttp import web
 
+from chaoskit.sandbox.access.identity import MASTERS, User
 from chaoskit.sandbox.api import answer
-from chaoskit.sandbox.api.body import read_any, read_object, read_patch
-from chaoskit.sandbox.api.query import dry_run, list_options, whole
+from chaoskit.sandbox.api.body import APPLY_MEDIA, read_any, read_config, read_object, read_patch
+from chaoskit.sandbox.api.gate import USER, check_creating, check_grant
+from chaoskit.sandbox.api.query import dry_run, flag, list_options, whole
 from chaoskit.sandbox.api.read import list_page
 from chaoskit.sandbox.api.route import Route
-from chaoskit.sandbox.errors import bad_request, not_implemented
+from chaoskit.sandbox.errors import ApiError, bad_request, failure, not_implemented
 from chaoskit.sandbox.kinds import Kind
+from chaoskit.sandbox.notices import count_unsupported, warn
 from chaoskit.sandbox.registry import Registry
+from chaoskit.sandbox.rules.access import GROUP
 from chaoskit.sandbox.schema import check_fields
-from chaoskit.sandbox.store import Obj
+from chaoskit.sandbox.store import Obj, Version
 
 
 async def create(request: web.BaseRequest, registry: Registry, route: Route) -> web.StreamResponse:
@@ -27,7 +33,11 @@ async def create(request: web.BaseRequest, registry: Registry, route: Route) -> 
     dry = dry_run(request.query, "CreateOptions")
     check_fields(obj, route.kind, request.query.get("fieldValidation", ""))
     namespace = route.namespace or str(obj.get("metadata", {}).get("namespace", ""))
-    return answer.of(registry.create(route.kind.plural, namespace, obj, actor=actor(request), dry_run=dry), 201)
+
+    def perform(dry: bool) -> Version:
+        return registry.writing.created(route.kind.plural, namespace, obj, actor=actor(request), dry_run=dry)
+
+    return answer.of_version(_granted(request, registry, route, dry, perform), 201)
 
 
 async def update(request: web.BaseRequest, registry: Registry, route: Route) -> web.StreamResponse:
@@ -38,33 +48,88 @@ async def update(request: web.BaseRequest, registry: Registry, route: Route) -> 
         raise bad_request("the object provided is unrecognized: expected a mapping")
     if not scale:
         check_fields(given, route.kind, request.query.get("fieldValidation", ""))
-    new = registry.update(
-        route.kind.plural,
-        route.namespace,
-        route.name,
-        given,
-        actor=actor(request),
-        subresource=route.subresource,
-        dry_run=dry,
-    )
-    return answer.of(new)
+
+    def perform(dry: bool) -> Version:
+        return registry.writing.updated(
+            route.kind.plural,
+            route.namespace,
+            route.name,
+            given,
+            actor=actor(request),
+            subresource=route.subresource,
+            dry_run=dry,
+        )
+
+    return answer.of_version(_granted(request, registry, route, dry, perform))
 
 
 async def patch(request: web.BaseRequest, registry: Registry, route: Route) -> web.StreamResponse:
+    if request.content_type in APPLY_MEDIA:
+        return await apply(request, registry, route)
     body, style = await read_patch(request)
     dry = dry_run(request.query, "PatchOptions")
-    new = registry.patch(
-        route.kind.plural,
-        route.namespace,
-        route.name,
-        body,
-        style=style,
-        actor=actor(request),
-        subresource=route.subresource,
-        dry_run=dry,
-        field_validation=request.query.get("fieldValidation", ""),
-    )
-    return answer.of(new)
+    if "force" in request.query:
+        raise _bad_options("force", "FieldValueForbidden", "Forbidden: may not be specified for non-apply patch")
+
+    def perform(dry: bool) -> Version:
+        return registry.writing.patched(
+            route.kind.plural,
+            route.namespace,
+            route.name,
+            body,
+            style=style,
+            actor=actor(request),
+            subresource=route.subresource,
+            dry_run=dry,
+            field_validation=request.query.get("fieldValidation", ""),
+        )
+
+    return answer.of_version(_granted(request, registry, route, dry, perform))
+
+
+async def apply(request: web.BaseRequest, registry: Registry, route: Route) -> web.StreamResponse:
+    """Server-side apply."""
+    manager = request.query.get("fieldManager", "")
+    if not manager:
+        raise _bad_options("fieldManager", "FieldValueRequired", "Required value: is required for apply patch")
+    if route.subresource not in ("", "status"):
+        count_unsupported(f"server-side apply of {route.kind.plural}/{route.subresource}")
+        raise not_implemented(f"server-side apply of {route.kind.plural}/{route.subresource}")
+    config = await read_config(request, route.kind)
+    new = not route.subresource and registry.find(route.kind.plural, route.namespace, route.name) is None
+    if new:
+        check_creating(request, registry, route)
+
+    def perform(dry: bool) -> Version:
+        return registry.writing.applied(
+            route.kind.plural,
+            route.namespace,
+            route.name,
+            orjson.loads(orjson.dumps(config)),
+            actor=manager,
+            force=flag(request.query, "force"),
+            subresource=route.subresource,
+            dry_run=dry,
+        )
+
+    dry = dry_run(request.query, "PatchOptions")
+    return answer.of_version(_granted(request, registry, route, dry, perform), 201 if new else 200)
+
+
+def _granted(
+    request: web.BaseRequest, registry: Registry, route: Route, dry: bool, perform: Callable[[bool], Version]
+) -> Version:
+    """Carry out a write, unless it would hand out rights that its user does not hold. Raises ApiError 403."""
+    user: User = request[USER]
+    if route.kind.group == GROUP and MASTERS not in user.groups:
+        check_grant(registry.store, user, route.kind, perform(True).obj)
+    return perform(dry)
+
+
+def _bad_options(field: str, reason: str, why: str) -> ApiError:
+    cause = {"reason": reason, "message": why, "field": field}
+    details = {"group": "meta.k8s.io", "kind": "PatchOptions", "causes": [cause]}
+    return ApiError(failure(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {field}: {why}', details))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +137,7 @@ class DeleteOptions:
     """metav1.DeleteOptions, as far as they are honoured."""
 
     grace_s: int | None = None
-    propagation: str = "Background"
+    propagation: str = ""
     uid: str | None = None
     resource_version: str | None = None
     dry_run: bool = False
@@ -92,7 +157,7 @@ def delete_options(body: Any, query: Any) -> DeleteOptions:
     preconditions = given.get("preconditions") or {}
     return DeleteOptions(
         grace_s=grace if grace is not None else whole(query, "gracePeriodSeconds"),
-        propagation=propagation or "Background",
+        propagation=propagation,
         uid=preconditions.get("uid"),
         resource_version=preconditions.get("resourceVersion"),
         dry_run=dry_run(query, "DeleteOptions", given.get("dryRun")),
@@ -125,9 +190,20 @@ def _delete(registry: Registry, kind: Kind, namespace: str, name: str, options: 
         uid=options.uid,
         resource_version=options.resource_version,
         grace_s=options.grace_s,
-        propagation=options.propagation,
+        propagation=options.propagation or _usual_propagation(kind),
         dry_run=options.dry_run,
     )
+
+
+def _usual_propagation(kind: Kind) -> str:
+    """What a DELETE means that says nothing of dependents. Those of a Job stay, for the sake of very old clients."""
+    if kind.plural != "jobs":
+        return "Background"
+    warn(
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them "
+        "or set propagationPolicy=Orphan to suppress this warning"
+    )
+    return "Orphan"
 
 
 async def evict(request: web.BaseRequest, registry: Registry, route: Route) -> web.StreamResponse:

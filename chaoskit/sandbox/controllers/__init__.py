@@ -6,12 +6,19 @@ import asyncio
 
 from chaoskit.sandbox import scheduler
 from chaoskit.sandbox.controllers import (
+    claim_protection,
+    daemonset,
     deployment,
+    disruption,
     endpointslice,
     garbage,
+    job,
+    mirror,
     namespace,
     node_lifecycle,
+    podgc,
     replicaset,
+    statefulset,
     taint_eviction,
 )
 from chaoskit.sandbox.registry import Registry
@@ -19,7 +26,23 @@ from chaoskit.sandbox.settings import ClusterSettings
 
 __all__ = ["run_all"]
 
-_ALL = (namespace, node_lifecycle, taint_eviction, garbage, deployment, replicaset, endpointslice, scheduler)
+_ALL = (
+    namespace,
+    node_lifecycle,
+    taint_eviction,
+    garbage,
+    deployment,
+    replicaset,
+    statefulset,
+    daemonset,
+    job,
+    disruption,
+    endpointslice,
+    mirror,
+    podgc,
+    claim_protection,
+    scheduler,
+)
 
 
 async def run_all(registry: Registry, settings: ClusterSettings) -> None:

@@ -255,7 +255,7 @@ def _note_revision(registry: Registry, deployment: Obj, revision: str) -> Obj:
         return deployment
     fresh = thaw(deployment)
     fresh["metadata"]["annotations"] = told | {REVISION: revision}
-    return registry.update("deployments", *_address(deployment), fresh, actor=ACTOR)
+    return registry.update("deployments", *_address(deployment), fresh, actor=ACTOR, subresource="status")
 
 
 def _progressing(reason: str, text: str) -> Obj:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from chaoskit.sandbox.facts.pods import is_deleting, is_finished, is_ready
@@ -19,6 +20,8 @@ SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
+ZONE_LABEL = "topology.kubernetes.io/zone"
+NO_ZONES: Mapping[str, str] = MappingProxyType({})
 
 # A port as a hashable value: name, number, protocol, application protocol.
 Port = tuple[str, int, str, str]
@@ -29,14 +32,16 @@ def has_endpoints_of_its_own(service: Mapping[str, Any]) -> bool:
     return bool(service["spec"].get("selector")) and service["spec"].get("type") != "ExternalName"
 
 
-def endpoint_of(service: Mapping[str, Any], pod: Obj) -> Obj | None:
-    """The endpoint a pod makes; None while it has no address or once it has finished."""
+def endpoint_of(service: Mapping[str, Any], pod: Obj, zones: Mapping[str, str] = NO_ZONES) -> Obj | None:
+    """The endpoint a pod makes; None while it has no address or once it has finished. `zones` by node name."""
     address = pod.get("status", {}).get("podIP")
     if not address or is_finished(pod):
         return None
     endpoint: Obj = {"addresses": [address], "conditions": _conditions(service, pod), "targetRef": _reference(pod)}
     if pod["spec"].get("nodeName"):
         endpoint["nodeName"] = pod["spec"]["nodeName"]
+        if zone := zones.get(endpoint["nodeName"]):
+            endpoint["zone"] = zone
     if pod["spec"].get("hostname") and pod["spec"].get("subdomain") == service["metadata"]["name"]:
         endpoint["hostname"] = pod["spec"]["hostname"]
     return endpoint
@@ -81,14 +86,14 @@ def target_port(port: Mapping[str, Any], pod: Obj) -> int | None:
     return None
 
 
-def slices_of(service: Obj, pods: Iterable[Obj]) -> list[Obj]:
+def slices_of(service: Obj, pods: Iterable[Obj], zones: Mapping[str, str] = NO_ZONES) -> list[Obj]:
     """The `ports` and `endpoints` of each EndpointSlice the Service should have, in a stable order.
 
     Without endpoints there is one empty slice, whose ports are null, as recorded on a real cluster.
     """
     groups: defaultdict[tuple[Port, ...], list[Obj]] = defaultdict(list)
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
-        endpoint = endpoint_of(service, pod)
+        endpoint = endpoint_of(service, pod, zones)
         if endpoint is not None:
             groups[ports_of(service, pod)].append(endpoint)
     if not groups:

@@ -13,6 +13,7 @@ from chaoskit.sandbox.controllers.endpoints import (
     MANAGED_BY_LABEL,
     MANAGER,
     SERVICE_LABEL,
+    ZONE_LABEL,
     has_endpoints_of_its_own,
     pair,
     slices_of,
@@ -39,7 +40,8 @@ def reconcile(registry: Registry, key: Key) -> float | None:
     selector = service["spec"]["selector"]
     pods = [pod for pod in registry.list("pods", namespace) if matches_map(selector, labels_of(pod))]
     existing = [each for each in registry.list("endpointslices", namespace) if _is_ours(each, name)]
-    for stored, wanted in pair(existing, slices_of(service, pods)):
+    zones = {node["metadata"]["name"]: labels_of(node).get(ZONE_LABEL, "") for node in registry.list("nodes")}
+    for stored, wanted in pair(existing, slices_of(service, pods, zones)):
         _apply(registry, service, stored, wanted)
     return None
 

@@ -26,7 +26,7 @@ LAST_RETRY_S = 10.0
 # A key that takes this long (a thousand pods under one owner, say) rests in proportion, so that the changes it causes itself
 # are settled together and not one by one.
 LONG_S = 0.002
-REST_FACTOR = 2.0
+REST_FACTOR = 6.0
 
 crashes: Counter[str] = Counter()
 

@@ -6,7 +6,7 @@ Rules: pkg/controller/controller_ref_manager.go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from chaoskit.sandbox.registry import ApiError, Change, Registry
 from chaoskit.sandbox.selectors import selects
 
 Obj = dict[str, Any]
+Fits = Callable[[Obj], bool]
 
 
 def controller_of(obj: Mapping[str, Any]) -> Obj | None:
@@ -51,8 +52,8 @@ class Claims:
     released: tuple[Obj, ...]
 
 
-def decide(owner: Mapping[str, Any], candidates: Iterable[Obj]) -> Claims:
-    """Sort candidates by what the owner's selector and their references say.
+def decide(owner: Mapping[str, Any], candidates: Iterable[Obj], fitting: Fits | None = None) -> Claims:
+    """Sort candidates by what the owner's selector and their references say, and `fitting` where there is one.
 
     An owner that is being deleted changes nothing, and an object that is being deleted is never adopted.
     """
@@ -61,7 +62,7 @@ def decide(owner: Mapping[str, Any], candidates: Iterable[Obj]) -> Claims:
     adopted: list[Obj] = []
     released: list[Obj] = []
     for candidate in candidates:
-        fits = selects(selector, labels_of(candidate))
+        fits = selects(selector, labels_of(candidate)) and (fitting is None or fitting(candidate))
         if is_controlled_by(candidate, uid):
             (kept if fits or settled else released).append(candidate)
         elif controller_of(candidate) is None and fits and not settled and not is_deleting(candidate):
@@ -69,12 +70,12 @@ def decide(owner: Mapping[str, Any], candidates: Iterable[Obj]) -> Claims:
     return Claims(tuple(kept), tuple(adopted), tuple(released))
 
 
-def claim(registry: Registry, owner: Obj, resource: str, actor: str) -> list[Obj]:
+def claim(registry: Registry, owner: Obj, resource: str, actor: str, fitting: Fits | None = None) -> list[Obj]:
     """The owner's dependents of one resource, after adoption and release."""
     uid, namespace = owner["metadata"]["uid"], owner["metadata"]["namespace"]
     owned = [obj for kind, obj in registry.owned(uid) if kind == resource]
     orphans = [obj for obj in registry.list(resource, namespace) if not obj["metadata"].get("ownerReferences")]
-    claims = decide(owner, [*owned, *orphans])
+    claims = decide(owner, [*owned, *orphans], fitting)
     for obj in claims.released:
         rest = [reference for reference in obj["metadata"]["ownerReferences"] if reference["uid"] != uid]
         _refer(registry, resource, obj, rest, actor)

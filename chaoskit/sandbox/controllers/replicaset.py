@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from chaoskit.sandbox.controllers.loop import Controller, Key, RetryLater, drive, itself
-from chaoskit.sandbox.controllers.ownership import claim, concerned_owners, controller_of, owner_reference
+from chaoskit.sandbox.controllers.ownership import claim, concerned_owners, controller_of
+from chaoskit.sandbox.controllers.podwork import create_pod, delete_pod, pod_from
 from chaoskit.sandbox.controllers.ranking import first_to_go
-from chaoskit.sandbox.events import record
 from chaoskit.sandbox.facts import clock
 from chaoskit.sandbox.facts.conditions import conditions_of, make_condition, put_condition, without
 from chaoskit.sandbox.facts.pods import available_in, is_active, is_deleting, is_ready, is_terminating
 from chaoskit.sandbox.facts.selection import labels_of
-from chaoskit.sandbox.registry import ApiError, Change, Registry, thaw
+from chaoskit.sandbox.registry import Change, Registry, thaw
 from chaoskit.sandbox.settings import ClusterSettings
 
 Obj = dict[str, Any]
@@ -43,15 +43,6 @@ def reconcile(registry: Registry, key: Key) -> float | None:
     if failure is not None:
         raise RetryLater(failure)
     return next_available_in(replicaset, pods, now_s)
-
-
-def pod_from(owner: Obj) -> Obj:
-    """The pod a workload makes from its template: generated name, labels, annotations, controller reference."""
-    template = thaw(owner["spec"]["template"])
-    told = template.get("metadata") or {}
-    metadata = {key: told[key] for key in ("labels", "annotations", "finalizers") if told.get(key)}
-    metadata |= {"generateName": f"{owner['metadata']['name']}-", "ownerReferences": [owner_reference(owner)]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
 def status_of(replicaset: Obj, pods: Sequence[Obj], failure: str | None, now_s: float) -> Obj:
@@ -88,7 +79,7 @@ def _balance(registry: Registry, replicaset: Obj, active: list[Obj]) -> str | No
     if surplus > 0:
         related = [*active, *_pods_of_siblings(registry, replicaset)]
         for pod in first_to_go(active, related, min(surplus, BURST), clock.now()):
-            _delete(registry, replicaset, pod)
+            delete_pod(registry, replicaset, pod, ACTOR)
     return None
 
 
@@ -98,34 +89,11 @@ def _create(registry: Registry, replicaset: Obj, count: int) -> str | None:
     Upstream's slow start (batches of 1, 2, 4 ...) spares the API server a burst of equal refusals. Creating one after
     another and stopping at once spares it all but one.
     """
-    namespace = replicaset["metadata"]["namespace"]
     for _ in range(count):
-        try:
-            pod = registry.create("pods", namespace, pod_from(replicaset), actor=ACTOR)
-        except ApiError as error:
-            return _refused(registry, replicaset, error)
-        record(registry, replicaset, "Normal", "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}", ACTOR)
+        refusal = create_pod(registry, replicaset, pod_from(replicaset), ACTOR)
+        if refusal is not None:
+            return refusal
     return None
-
-
-def _refused(registry: Registry, replicaset: Obj, error: ApiError) -> str | None:
-    causes = (error.status.get("details") or {}).get("causes") or ()
-    if any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
-        return None
-    message = str(error.status.get("message", error))
-    record(registry, replicaset, "Warning", "FailedCreate", f"Error creating: {message}", ACTOR)
-    return message
-
-
-def _delete(registry: Registry, replicaset: Obj, pod: Obj) -> None:
-    metadata = pod["metadata"]
-    try:
-        registry.delete("pods", metadata["namespace"], metadata["name"], actor=ACTOR, uid=metadata["uid"])
-    except ApiError as error:
-        if error.status.get("code") not in (404, 409):
-            raise
-        return
-    record(registry, replicaset, "Normal", "SuccessfulDelete", f"Deleted pod: {metadata['name']}", ACTOR)
 
 
 def _pods_of_siblings(registry: Registry, replicaset: Obj) -> list[Obj]:

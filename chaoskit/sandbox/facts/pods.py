@@ -57,3 +57,9 @@ def restarts(pod: Mapping[str, Any]) -> int:
     """The highest restart count of its containers (controller_utils.go, maxContainerRestarts)."""
     statuses = pod.get("status", {}).get("containerStatuses") or ()
     return max((status.get("restartCount", 0) for status in statuses), default=0)
+
+
+def claims_of(pod: Mapping[str, Any]) -> list[str]:
+    """Names of the PersistentVolumeClaims the pod mounts."""
+    volumes = pod["spec"].get("volumes") or ()
+    return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume]

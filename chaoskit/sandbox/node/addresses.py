@@ -6,15 +6,21 @@ from collections import deque
 
 from chaoskit.sandbox.settings import ClusterSettings
 
+_STRIDE = 113
+"""How far into the pool each boot begins: more than the 110 pods of a node, so that a life meets no address of the one before."""
+
 
 class Addresses:
-    """The pool 127.S.i.2 .. 127.S.i.254 of node i."""
+    """The pool 127.S.i.2 .. 127.S.i.254 of node i in its life number `boots`."""
 
-    def __init__(self, settings: ClusterSettings, index: int) -> None:
+    def __init__(self, settings: ClusterSettings, index: int, boots: int = 0) -> None:
         self._free = deque(settings.pod_address(index, number) for number in range(2, 255))
+        self._free.rotate(-boots * _STRIDE)
 
-    def take(self) -> str:
-        """An address for a new pod. Raises IndexError when all 253 are in use; a node admits 110 pods."""
+    def take(self, unlike: str = "") -> str:
+        """An address for a new pod, another than `unlike`. Raises IndexError when all 253 are in use; a node admits 110 pods."""
+        if self._free[0] == unlike:
+            self._free.rotate(-1)
         return self._free.popleft()
 
     def release(self, address: str) -> None:

@@ -9,27 +9,29 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from typing import Any, TypeAlias
 
-from chaoskit.sandbox.node import execution
+from chaoskit.sandbox.client import ApiFailure
+from chaoskit.sandbox.node import execution, farewell
 from chaoskit.sandbox.node import instance as instances
 from chaoskit.sandbox.node.backoff import BackOff
-from chaoskit.sandbox.node.client import ApiFailure
 from chaoskit.sandbox.node.environment import ConfigError
 from chaoskit.sandbox.node.host import Place
 from chaoskit.sandbox.node.images import Image
 from chaoskit.sandbox.node.instance import Instance
 from chaoskit.sandbox.node.logs import Log
+from chaoskit.sandbox.node.memory import outgrown
 from chaoskit.sandbox.node.prober import Kind
 from chaoskit.sandbox.node.probes import Attempt, attempt
 from chaoskit.sandbox.node.processes import StartError
 from chaoskit.sandbox.node.publisher import Publisher
 from chaoskit.sandbox.node.pulling import pull
-from chaoskit.sandbox.node.states import Running, State, Terminated, Waiting, ended
+from chaoskit.sandbox.node.states import Running, State, Terminated, Waiting, ended, recorded
 from chaoskit.sandbox.node.stopping import Grace, HookFailed, field_path, run_hook, stop
 from chaoskit.sandbox.node.volumes import MountError
+from chaoskit.sandbox.quantity import parse_quantity
 
 Obj: TypeAlias = dict[str, Any]
 _CONFIG_RETRY_S = 2.0
@@ -61,6 +63,7 @@ class Container:
         self.live: Instance | None = None
         self.on_unready: Callable[[], None] = lambda: None
         self._instance_id = ""
+        self._oom = ""
         self._results: dict[Kind, bool] = {}
         self._publisher = publisher
         self._kill: asyncio.Future[str] | None = None
@@ -114,17 +117,21 @@ class Container:
         return bool(policy == "Always" or (policy == "OnFailure" and exit_code))
 
     def adopt(self, status: Obj) -> None:
-        """Go on counting after an earlier life of this node: what ran then is gone (exit code 255, reason Unknown)."""
+        """Take over from an earlier life of this node: what ran then is gone."""
         if status.get("containerID"):
-            now = time.time()
-            self.restarts = int(status["restartCount"]) + 1
-            self.last = Terminated(status["containerID"], 255, "Unknown", now, now)
+            self.restarts, self.image_id = int(status["restartCount"]), status.get("imageID", "")
+            self.state, self._instance_id = recorded(status, time.time()), status["containerID"]
+
+    def revive(self) -> None:
+        """Have `run` start it once more, after an earlier life of this node."""
+        if isinstance(self.state, Terminated):
+            self.last, self.restarts, self.state = self.state, self.restarts + 1, Waiting("ContainerCreating")
 
     # Life
 
     async def run(self) -> None:
         """Start and restart until the restart policy says that it is over."""
-        while True:
+        while not self.last_restart:
             before = self.last
             killed = await self._live(await pull(self.place, lambda: self.spec, self._show))
             assert isinstance(self.state, Terminated)
@@ -177,16 +184,29 @@ class Container:
         if instance is None:
             return False
         hook = asyncio.create_task(self._post_start(instance))
+        memory = asyncio.create_task(self._outgrown(instance))
         try:
-            either: list[asyncio.Future[Any]] = [instance.process.exited, self._kill]
+            either: list[asyncio.Future[Any]] = [instance.process.exited, self._kill, memory]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             killed = self._kill.done() and instance.process.alive()
             if killed:
                 await self._carry_out(self._kill.result(), instance)
+            await asyncio.shield(instance.process.exited)
         finally:
             hook.cancel()
+            memory.cancel()
         await self._bury(instance)
         return killed
+
+    async def _outgrown(self, instance: Instance) -> None:
+        """Kill the instance once it uses more memory than its limit allows."""
+        limit = ((self.spec.get("resources") or {}).get("limits") or {}).get("memory")
+        if limit is None:
+            await asyncio.shield(instance.process.exited)
+            return
+        await outgrown(instance.process.pid, int(parse_quantity(limit)))
+        self._oom = instance.id
+        instances.kill(instance)
 
     async def _carry_out(self, message: str, instance: Instance) -> None:
         # Nothing of this shows before the successor runs, as the kubelet is busy with it until then.
@@ -199,7 +219,9 @@ class Container:
     async def _bury(self, instance: Instance) -> None:
         code, finished = instance.process.exited.result(), time.time()
         self.live = None
-        self.state = ended(instance.id, code, instance.started_at, finished)
+        message = farewell.message(self.spec, instance.setting.farewell, instance.log.path, code)
+        oom = self._oom == instance.id
+        self.state = ended(instance.id, code, instance.started_at, finished, message=message, outgrown=oom)
         await instances.clean_up(self.place, instance)
 
     async def _start(self, image: Image) -> Instance | None:
@@ -265,14 +287,14 @@ class Container:
             self.place.event("Warning", "FailedPostStartHook", "PostStartHook failed", self._path)
             self.kill("FailedPostStartHook")
 
-    async def stop(self, grace: Grace) -> None:
-        """End it with its pod. `run` must have been cancelled."""
+    async def stop(self, grace: Grace, after: Collection[asyncio.Future[Any]] = ()) -> None:
+        """End it with its pod, its SIGTERM after the end of `after`. `run` must have been cancelled."""
         self._publisher.release(self)
         instance = self.live
         if instance is None:
             return
         self.place.event("Normal", "Killing", f"Stopping container {self.name}", self._path)
-        await stop(self.place, self.spec, instance, grace)
+        await stop(self.place, self.spec, instance, grace, after)
         await self._bury(instance)
 
     # Probes

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from chaoskit.sandbox.node.client import ApiFailure, Client
+from chaoskit.sandbox.client import ApiFailure, Client
 from chaoskit.sandbox.node.states import stamp
 
 Obj: TypeAlias = dict[str, Any]

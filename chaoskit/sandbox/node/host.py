@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from chaoskit.sandbox.client import Client
 from chaoskit.sandbox.node.addresses import Addresses
-from chaoskit.sandbox.node.client import Client
 from chaoskit.sandbox.node.environment import service_variables
 from chaoskit.sandbox.node.events import Recorder
 from chaoskit.sandbox.node.logs import LogWatch
 from chaoskit.sandbox.node.objects import ConfigObjects
 from chaoskit.sandbox.node.processes import Reaper
-from chaoskit.sandbox.settings import MARK, ClusterSettings
+from chaoskit.sandbox.node.tokens import NoTokens, Tokens
+from chaoskit.sandbox.node.volumes import Supply, kind_of
+from chaoskit.sandbox.settings import MARK, NODE_MARK, ClusterSettings
 
 Obj: TypeAlias = dict[str, Any]
 POD_MARK = "CHAOSKIT_POD_UID"
 CONTAINER_MARK = "CHAOSKIT_CONTAINER_ID"
-NODE_MARK = "CHAOSKIT_NODE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Host:
     logs: LogWatch
     addresses: Addresses
     folder: Path
+    memory: Path
+    """For files that must not reach a disk."""
 
     @property
     def address(self) -> str:
@@ -60,10 +63,12 @@ class Place:
     def __init__(self, host: Host, pod: Obj) -> None:
         self.host = host
         self.pod = pod
-        self.ip = host.addresses.take()
+        self.ip = host.addresses.take(unlike=(pod.get("status") or {}).get("podIP", ""))
         self.folder: Path = host.folder / "pods" / pod["metadata"]["uid"]
+        self.memory: Path = host.memory / "pods" / pod["metadata"]["uid"]
         self.terminating = False
         self._warned = False
+        self._tokens = Tokens(host.client)
 
     @property
     def namespace(self) -> str:
@@ -102,8 +107,22 @@ class Place:
         return {**self.pod, "status": status}
 
     async def fetch(self, resource: str, name: str) -> Obj | None:
-        """A ConfigMap or Secret of the pod's namespace."""
+        """A ConfigMap, Secret or claim of the pod's namespace."""
         return await self.host.objects.find(resource, self.namespace, name)
+
+    async def token(self, source: Obj) -> bytes | None:
+        """A token of the pod's service account; None, with a warning, where the cluster gives none. Raises ApiFailure."""
+        try:
+            return await self._tokens.get(self.pod, source)
+        except NoTokens as refusal:
+            self.event("Warning", "ServiceAccountTokenSkipped", str(refusal))
+            return None
+
+    @property
+    def supply(self) -> Supply:
+        """What the pod's volumes are made of."""
+        claims = self.host.settings.state_dir / "claims" / self.namespace
+        return Supply(self.volumes, self.memory, claims, self.fetch, self.token)
 
     async def services(self) -> dict[str, str]:
         """The service environment variables as of now."""
@@ -139,15 +158,28 @@ class Place:
             self.event("Warning", "MountPathRewritten", message)
 
     def clear(self) -> None:
-        """Remove what a pod of this uid may have left here earlier."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.volumes.mkdir(parents=True, mode=0o700)
+        """Remove what a pod of this uid left here before the power went, except what was on its disks: its emptyDirs."""
+        disks = {each["name"] for each in self.pod["spec"].get("volumes") or () if kind_of(each) == "emptyDir"}
+        kept = [self.volumes / name for name in disks if not (self.volumes / name).is_symlink()]
+        self.volumes.mkdir(parents=True, mode=0o700, exist_ok=True)
+        for entry in (*self.folder.iterdir(), *self.volumes.iterdir()):
+            if entry != self.volumes and entry not in kept:
+                _remove(entry)
+        _remove(self.memory)
 
     def leave(self) -> None:
-        """Give the address back and remove the folder."""
+        """Give the address back and remove the folders."""
         # Not in a thread: this process forks, and must do so with one thread only.
         self.host.addresses.release(self.ip)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder)
+        _remove(self.memory)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def instance_marks(place: Place, instance: str) -> Mapping[str, str]:

@@ -8,11 +8,12 @@ import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from chaoskit.sandbox.node import environment, images, volumes
+from chaoskit.sandbox.node.farewell import DEFAULT_PATH
 from chaoskit.sandbox.node.host import Place, instance_marks
 from chaoskit.sandbox.node.logs import Log
 from chaoskit.sandbox.node.paths import Mounts
@@ -28,6 +29,8 @@ class Setting:
     env: Mapping[str, str]
     cwd: Path
     mounts: Mounts
+    farewell: Path
+    """Where the container may leave a termination message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +56,22 @@ async def configure(place: Place, container: Obj, number: int, instance: str) ->
     env = await environment.variables(container, place.facts(), services, place.fetch)
     root = place.folder / container["name"] / str(number)
     (root / "tmp").mkdir(parents=True, exist_ok=True)
-    mounts = volumes.mount(container, place.volumes, root)
+    mounts, farewell = _with_farewell(volumes.mount(container, place.volumes, root), container)
     cwd = mounts.inside(mounts_free(container.get("workingDir") or "/"))
     cwd.mkdir(parents=True, exist_ok=True)
     led = mounts.rewrite_env(env)
     if led != env:
         place.warn_of_rewriting()
-    return Setting({**place.base_env(root), **led, **instance_marks(place, instance)}, cwd, mounts)
+    return Setting({**place.base_env(root), **led, **instance_marks(place, instance)}, cwd, mounts, farewell)
+
+
+def _with_farewell(mounts: Mounts, container: Obj) -> tuple[Mounts, Path]:
+    """The mounts with the file for the termination message among them, empty, and that file."""
+    path = container.get("terminationMessagePath") or DEFAULT_PATH
+    file = mounts.inside(mounts_free(path))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"")
+    return replace(mounts, paths=(path, *mounts.paths)), file
 
 
 def mounts_free(path: str) -> str:
@@ -91,10 +103,15 @@ def start(place: Place, container: Obj, argv: tuple[str, ...], setting: Setting,
     return Instance(instance, process, setting, log, place.host.logs.add(log), time.time())
 
 
-async def clean_up(place: Place, instance: Instance) -> None:
-    """After the end of the first process: nothing of the instance lives on, as when a PID namespace loses its first process."""
+def kill(instance: Instance) -> None:
+    """SIGKILL the first process and what stayed in its group."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(instance.process.pid, signal.SIGKILL)
+
+
+async def clean_up(place: Place, instance: Instance) -> None:
+    """After the end of the first process: nothing of the instance lives on, as when a PID namespace loses its first process."""
+    kill(instance)
     place.host.logs.remove(instance.log_key)
     instance.log.close()
     await sweep(instance_marks(place, instance.id))

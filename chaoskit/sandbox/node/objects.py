@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, TypeAlias
 
-from chaoskit.sandbox.node.client import ApiFailure, Client, Listed
+from chaoskit.sandbox.client import ApiFailure, Client, Listed
 
 Obj: TypeAlias = dict[str, Any]
 
@@ -19,7 +19,7 @@ class ConfigObjects:
         self._watches: list[asyncio.Task[None]] = []
 
     async def find(self, resource: str, namespace: str, name: str) -> Obj | None:
-        """The object as it is now, or None. Raises ApiFailure when the API server cannot tell."""
+        """The object as it is now, or None. Raises ApiFailure when the API server cannot tell. Claims are not watched."""
         if not self._watches:
             self._watches = [asyncio.create_task(self._watch(each)) for each in ("configmaps", "secrets")]
         try:

@@ -12,13 +12,14 @@ import time
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeAlias
 
+from chaoskit.sandbox.client import ApiFailure
 from chaoskit.sandbox.node import volumes
-from chaoskit.sandbox.node.client import ApiFailure
 from chaoskit.sandbox.node.container import Container, Role
 from chaoskit.sandbox.node.host import Host, Place
 from chaoskit.sandbox.node.prober import Kind, Prober
 from chaoskit.sandbox.node.processes import sweep
 from chaoskit.sandbox.node.publisher import Publisher
+from chaoskit.sandbox.node.states import Terminated, parse_stamp
 from chaoskit.sandbox.node.status import Facts, find_phase, render_status
 from chaoskit.sandbox.node.stopping import Grace
 from chaoskit.sandbox.node.volumes import MountError
@@ -46,6 +47,10 @@ class PodWorker:
         self._began = time.time()
         self._networked = False
         self._terminal = False
+        self._revived = False
+        self._failure = ("", "")
+        self._expired = asyncio.Event()
+        self._expiry: asyncio.TimerHandle | None = None
         self._ending = asyncio.Event()
         self._touched = asyncio.Event()
         self._grace: Grace | None = None
@@ -69,8 +74,9 @@ class PodWorker:
             for key in ("initContainerStatuses", "containerStatuses")
             for each in status.get(key) or ()
         }
-        for container in self.mains:
+        for container in self.all:
             container.adopt(known.get(container.name, {}))
+        self._revived = any(isinstance(each.state, Terminated) for each in self.all) and not _is_over(pod)
 
     # What the watch brings
 
@@ -79,6 +85,7 @@ class PodWorker:
         before = self.place.pod
         self.publisher.observe(pod)
         self.place.pod = self.publisher.pod
+        self._set_deadline()
         if _asks_anew(before, self.place.pod):
             self._touched.set()
             self._replace_images(before["spec"])
@@ -102,10 +109,20 @@ class PodWorker:
         grace_s = max(grace_s, _FORCED_GRACE_S)
         if self._grace is None:
             self._grace = Grace(grace_s)
-            self.place.terminating = True
-            self._ending.set()
         else:
             self._grace.shorten(grace_s)
+        self.place.terminating = True
+        self._ending.set()
+
+    def _set_deadline(self) -> None:
+        """activeDeadlineSeconds, from the pod's start on this node; it may be set later, and only be shortened."""
+        limit = self.place.pod["spec"].get("activeDeadlineSeconds")
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if limit is not None and not self._expired.is_set():
+            started = (self.place.pod.get("status") or {}).get("startTime")
+            left = (parse_stamp(started) if started else self._began) + limit - time.time()
+            self._expiry = asyncio.get_running_loop().call_later(left, self._expired.set)
 
     # Life
 
@@ -116,6 +133,8 @@ class PodWorker:
             await self._until_ending()
             await self._terminate()
         finally:
+            if self._expiry is not None:
+                self._expiry.cancel()
             await _cancel(self._tasks)
             await sweep(self.place.marks)
             self.place.leave()
@@ -125,9 +144,26 @@ class PodWorker:
             await self._ending.wait()
             return
         life = self._spawn(self._live())
-        await self._ending.wait()
+        await _first(self._ending, self._expired)
         # From here on nothing restarts; the processes still run.
         await _cancel({life, *self._sidecars})
+        if not self._ending.is_set():
+            await self._expire()
+            await self._ending.wait()
+
+    async def _expire(self) -> None:
+        """The pod was active for too long: it ends as Failed, and its object stays."""
+        if self._terminal:
+            return
+        self._failure = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+        self.place.event("Normal", *self._failure)
+        self.place.terminating = True
+        self._grace = self._grace or Grace(max(self.place.grace_s, _FORCED_GRACE_S))
+        await self._stop_in_order(self._grace)
+        await sweep(self.place.marks)
+        self._terminal = True
+        self.publisher.dirty()
+        await self.publisher.flush()
 
     async def _live(self) -> None:
         try:
@@ -141,6 +177,9 @@ class PodWorker:
     async def _start_all(self) -> None:
         self.place.clear()
         self.publisher.dirty()
+        if self._revived and not await self._revive():
+            await self._finish()
+            return
         self._start_probers([each for each in self.all if each.role is not Role.INIT])
         await self._prepare_volumes()
         self._networked = True
@@ -148,8 +187,19 @@ class PodWorker:
         if await self._initialize():
             await asyncio.gather(*(each.run() for each in self.mains))
         await _cancel(self._sidecars)
-        await self._stop_all(reversed(self.inits), Grace(self.place.grace_s))
+        await self._stop_in_order(Grace(self.place.grace_s))
         await self._finish()
+
+    async def _revive(self) -> bool:
+        """After a power cut: tell that all is lost, then begin anew with what may be restarted. False when nothing may."""
+        await self.publisher.flush()
+        again = [each for each in self.mains if not each.last_restart]
+        if not again:
+            return False
+        self.place.event("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+        for each in (*self.inits, *again):
+            each.revive()
+        return True
 
     async def _initialize(self) -> bool:
         """Init containers in order, sidecars up to their start. False when an init container failed for good."""
@@ -180,7 +230,7 @@ class PodWorker:
     async def _prepare_volumes(self) -> None:
         while True:
             try:
-                await volumes.prepare(self.place.facts(), self.place.volumes, self.place.fetch)
+                await volumes.prepare(self.place.facts(), self.place.supply)
                 return
             except MountError as error:
                 self.place.event("Warning", "FailedMount", str(error))
@@ -191,7 +241,7 @@ class PodWorker:
 
     async def _keep_volumes(self) -> None:
         """Refresh the volumes each sync period, jittered by up to half, and at each change of the pod, as the kubelet's pod sync does."""
-        if not volumes.references(self.place.pod):
+        if not volumes.follows(self.place.pod):
             return
         period = self.host.settings.timings.config_map_sync_s
         while True:
@@ -202,7 +252,7 @@ class PodWorker:
             except TimeoutError:
                 pass
             try:
-                await volumes.prepare(self.place.facts(), self.place.volumes, self.place.fetch)
+                await volumes.prepare(self.place.facts(), self.place.supply)
             except (MountError, ApiFailure) as error:
                 _log.info("pod %s/%s: volumes not refreshed: %s", self.place.namespace, self.place.name, error)
 
@@ -224,8 +274,7 @@ class PodWorker:
 
     async def _terminate(self) -> None:
         assert self._grace is not None
-        await self._stop_all(self.mains, self._grace)
-        await self._stop_all(reversed(self.inits), self._grace)
+        await self._stop_in_order(self._grace)
         await sweep(self.place.marks)
         self._terminal = True
         if not self._vanished:
@@ -233,8 +282,12 @@ class PodWorker:
             await self.publisher.flush()
             await self._delete()
 
-    async def _stop_all(self, containers: Iterable[Container], grace: Grace) -> None:
-        await asyncio.gather(*(each.stop(grace) for each in containers))
+    async def _stop_in_order(self, grace: Grace) -> None:
+        """The containers together; then the sidecars one by one, the last one started first. Their hooks all begin at once."""
+        going = [asyncio.create_task(each.stop(grace)) for each in self.mains]
+        for each in reversed(self.inits):
+            going.append(asyncio.create_task(each.stop(grace, tuple(going))))
+        await asyncio.gather(*going)
 
     async def _delete(self) -> None:
         options = {
@@ -265,6 +318,7 @@ class PodWorker:
             self._began,
             self._networked,
             self._terminal,
+            *self._failure,
         )
 
     def _status(self, pod: Obj) -> Obj:
@@ -292,6 +346,16 @@ def _asks_anew(before: Obj, after: Obj) -> bool:
 
 def _is_over(pod: Obj) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Return when one of them is set."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
 
 
 async def _cancel(tasks: set[asyncio.Task[None]]) -> None:

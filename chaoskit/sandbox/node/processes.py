@@ -143,11 +143,16 @@ def _lifted(launch: Launch) -> list[int]:
 
 
 def catches(pid: int, number: int) -> bool:
-    """Whether the process has a handler for the signal: only then does process 1 of a container see it (pid_namespaces(7))."""
+    """Whether process 1 of a container would see the signal: it has a handler (pid_namespaces(7)), blocks it, or waits for one.
+
+    A blocked signal is kept for whoever reads it later, with sigwait or a signalfd (kernel/signal.c, sig_task_ignored).
+    """
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("SigCgt:"):
-                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+            if line.startswith(("SigCgt:", "SigBlk:")) and int(line.split()[1], 16) >> (number - 1) & 1:
+                return True
+        # While a process waits for signals, the kernel does not show them as blocked.
+        return "sigtimedwait" in Path(f"/proc/{pid}/wchan").read_text()
     return False
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from chaoskit.sandbox.node.client import ApiFailure, Client
+from chaoskit.sandbox.client import ApiFailure, Client
 
 Obj: TypeAlias = dict[str, Any]
 _RETRY_S = (0.05, 0.2, 0.5, 1.0, 2.0)

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any, TypeAlias
 
-from chaoskit.sandbox.node.client import ApiFailure, Client
+from chaoskit.sandbox.client import ApiFailure, Client
 from chaoskit.sandbox.node.states import micro_stamp, stamp
 from chaoskit.sandbox.settings import ClusterSettings
 
@@ -123,10 +123,15 @@ class Registration:
             await asyncio.sleep(max(0.0, due - loop.time()))
             due = max(due + period, loop.time())
             try:
-                await self._renew()
-                await self._correct()
+                await self.beat()
             except ApiFailure:
                 continue
+
+    async def beat(self, *, look: bool = True) -> None:
+        """Renew the lease once and, with a `look`, see whether the cluster thinks otherwise. Raises ApiFailure."""
+        await self._renew()
+        if look:
+            await self._correct()
 
     async def _create(self) -> None:
         try:

@@ -56,9 +56,21 @@ def parse_stamp(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def ended(instance: str, exit_code: int, started_at: float, finished_at: float) -> Terminated:
-    """The end of an instance, with the reason a container runtime derives from the exit code."""
-    return Terminated(instance, exit_code, "Completed" if exit_code == 0 else "Error", started_at, finished_at)
+def ended(
+    instance: str, exit_code: int, started_at: float, finished_at: float, *, message: str = "", outgrown: bool = False
+) -> Terminated:
+    """The end of an instance, with the reason a container runtime derives from the exit code or from an outgrown memory limit."""
+    reason = "OOMKilled" if outgrown else "Completed" if exit_code == 0 else "Error"
+    return Terminated(instance, exit_code, reason, started_at, finished_at, message)
+
+
+def recorded(status: Obj, now: float) -> Terminated:
+    """The end of an instance that a ContainerStatus tells of: as it says, or lost with the power of its node (255, Unknown)."""
+    over = (status.get("state") or {}).get("terminated")
+    if over is None or "startedAt" not in over:
+        return Terminated(status["containerID"], 255, "Unknown", now, now)
+    times = parse_stamp(over["startedAt"]), parse_stamp(over["finishedAt"])
+    return Terminated(status["containerID"], over["exitCode"], over["reason"], *times, over.get("message", ""))
 
 
 def render_state(state: State | None) -> Obj:

@@ -18,11 +18,14 @@ Obj: TypeAlias = dict[str, Any]
 class Shown(Protocol):
     """What of a container shows in the status."""
 
-    name: str
-    image_id: str
-    restarts: int
-    last: Terminated | None
-
+    @property
+    def name(self) -> str: ...
+    @property
+    def image_id(self) -> str: ...
+    @property
+    def restarts(self) -> int: ...
+    @property
+    def last(self) -> Terminated | None: ...
     @property
     def spec(self) -> Obj: ...
     @property
@@ -45,6 +48,9 @@ class Facts:
     started_at: float
     networked: bool
     terminal: bool
+    reason: str = ""
+    message: str = ""
+    """Why the pod as a whole failed, such as DeadlineExceeded."""
 
 
 def render_status(facts: Facts, pod: Obj) -> Obj:
@@ -65,8 +71,10 @@ def render_status(facts: Facts, pod: Obj) -> Obj:
         status["observedGeneration"] = pod["metadata"]["generation"]
     if facts.inits:
         status["initContainerStatuses"] = [_container(each, lost) for each in facts.inits]
-    if facts.networked:
-        status |= {"podIP": facts.ip, "podIPs": [{"ip": facts.ip}]}
+    if facts.reason and phase == "Failed":
+        status |= {"reason": facts.reason, "message": facts.message}
+    # A pod whose node lost power has no address until its network is made anew.
+    status |= {"podIP": facts.ip, "podIPs": [{"ip": facts.ip}]} if facts.networked else {"podIP": None, "podIPs": None}
     return status
 
 
@@ -98,12 +106,14 @@ def find_phase(facts: Facts, policy: str) -> str:
     """Pending, Running, Succeeded or Failed."""
     if facts.terminal:
         done = all(isinstance(each.state, Terminated) and each.state.exit_code == 0 for each in facts.containers)
-        return "Succeeded" if done else "Failed"
+        return "Succeeded" if done and not facts.reason else "Failed"
     if _init_failed(facts, policy):
         return "Failed"
     if _initializing(facts) or any(isinstance(each.state, Waiting) and each.last is None for each in facts.containers):
         return "Pending"
-    if policy == "Always" or any(isinstance(each.state, Running) for each in facts.containers):
+    sidecars = [each for each in facts.inits if each.name in facts.sidecars]
+    # Sidecars end after the containers, and the pod is not over before them.
+    if policy == "Always" or any(isinstance(each.state, Running) for each in (*facts.containers, *sidecars)):
         return "Running"
     if all(_code(each) == 0 for each in facts.containers):
         return "Succeeded"
@@ -125,6 +135,9 @@ def _initializing(facts: Facts) -> bool:
 
 
 def _unfinished(facts: Facts) -> list[str]:
+    # Once a container has started the pod was initialized, whatever becomes of its sidecars (HasAnyRegularContainerStarted).
+    if any(not isinstance(each.state, Waiting) for each in facts.containers):
+        return []
     return [each.name for each in facts.inits if not (each.started if each.name in facts.sidecars else each.ready)]
 
 
@@ -162,7 +175,7 @@ def _initialized(facts: Facts, phase: str) -> Obj:
     unfinished = _unfinished(facts)
     if phase == "Succeeded":
         return _condition("Initialized", True, "PodCompleted")
-    if unfinished and not facts.terminal:
+    if unfinished:
         message = f"containers with incomplete status: [{' '.join(unfinished)}]"
         return _condition("Initialized", False, "ContainersNotInitialized", message)
     return _condition("Initialized", True)

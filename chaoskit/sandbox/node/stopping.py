@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from typing import Any, TypeAlias
 
 from chaoskit.sandbox.node.execution import execute
@@ -54,9 +54,16 @@ class HookFailed(Exception):
     """A lifecycle hook did not succeed."""
 
 
-async def stop(place: Place, container: Obj, instance: Instance, grace: Grace) -> None:
-    """Stop the instance; returns when its first process is gone."""
+async def stop(
+    place: Place, container: Obj, instance: Instance, grace: Grace, after: Collection[asyncio.Future[Any]] = ()
+) -> None:
+    """Stop the instance; returns when its first process is gone.
+
+    Its hook begins at once; SIGTERM waits for the end of `after`, as long as there is grace (pkg/kubelet/kuberuntime, terminationOrdering).
+    """
     await _pre_stop(place, container, instance, grace)
+    if after:
+        await grace.outlasts(asyncio.wait(after))
     process = instance.process
     # Process 1 of a container does not see a signal it does not handle.
     if process.alive() and catches(process.pid, signal.SIGTERM):

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
+from chaoskit.sandbox import janitor, outages
+from chaoskit.sandbox.client import ApiFailure, Change, Client, Listed
 from chaoskit.sandbox.node import images
 from chaoskit.sandbox.node.addresses import Addresses
-from chaoskit.sandbox.node.client import ApiFailure, Change, Client, Listed
 from chaoskit.sandbox.node.doors import Doors
 from chaoskit.sandbox.node.events import Recorder
 from chaoskit.sandbox.node.host import Host
@@ -20,6 +21,8 @@ from chaoskit.sandbox.node.objects import ConfigObjects
 from chaoskit.sandbox.node.pod import PodWorker
 from chaoskit.sandbox.node.processes import Reaper, sweep_now
 from chaoskit.sandbox.node.registration import Registration
+from chaoskit.sandbox.outages import Outage
+from chaoskit.sandbox.power import LOOK_AGAIN
 from chaoskit.sandbox.settings import ClusterSettings
 
 Obj: TypeAlias = dict[str, Any]
@@ -27,18 +30,21 @@ _log = logging.getLogger(__name__)
 _MOST_PODS = 110
 
 
-async def serve(settings: ClusterSettings, name: str, index: int) -> None:
+async def serve(settings: ClusterSettings, name: str, index: int, boots: int = 0) -> None:
     """Be node `index` (from 1), called `name`, until cancelled. Then every process of its pods is killed and its folder removed.
 
-    Runs in the main thread of a process of its own: it becomes the subreaper of all that its pods fork.
+    `boots` is how often it was switched on before: its pods get other addresses each time. Runs in the main thread of a
+    process of its own: it becomes the subreaper of all that its pods fork.
     """
-    async with _host(settings, name, index) as host:
+    async with _host(settings, name, index, boots) as host:
         supervisor = Supervisor(host)
+        _heed_the_cable(host)
         registration = Registration(host.client, settings, name, index)
         try:
             async with Doors(settings.state_dir / f"{name}.sock", supervisor), asyncio.TaskGroup() as tasks:
                 await registration.register()
                 host.recorder.node("Normal", "Starting", "Starting kubelet.")
+                _warn_of_disks(host)
                 tasks.create_task(host.recorder.run())
                 tasks.create_task(registration.run())
                 tasks.create_task(supervisor.run())
@@ -46,8 +52,29 @@ async def serve(settings: ClusterSettings, name: str, index: int) -> None:
             await supervisor.close()
 
 
+def _warn_of_disks(host: Host) -> None:
+    if host.memory.is_relative_to(host.settings.state_dir):
+        message = (
+            f"no file system in memory to write to: secrets and tokens of pods lie on the disk behind {host.memory}"
+        )
+        host.recorder.node("Warning", "SecretsOnDisk", message)
+
+
+def _heed_the_cable(host: Host) -> None:
+    """Lose the API server while the node is cut off, and find it again afterwards."""
+
+    def look() -> None:
+        if outages.holds(host.settings.state_dir, host.name, Outage.CUT):
+            host.client.disconnect()
+        else:
+            host.client.reconnect()
+
+    asyncio.get_running_loop().add_signal_handler(LOOK_AGAIN, look)
+    look()
+
+
 @asynccontextmanager
-async def _host(settings: ClusterSettings, name: str, index: int) -> AsyncIterator[Host]:
+async def _host(settings: ClusterSettings, name: str, index: int, boots: int) -> AsyncIterator[Host]:
     folder = settings.state_dir / name
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     images.install_interpreter(folder / "bin")
@@ -57,14 +84,17 @@ async def _host(settings: ClusterSettings, name: str, index: int) -> AsyncIterat
         objects, logs = ConfigObjects(client), LogWatch()
         stack.callback(logs.close)
         stack.push_async_callback(objects.close)
-        addresses, recorder = Addresses(settings, index), Recorder(client, name)
-        host = Host(settings, name, index, client, recorder, objects, reaper, logs, addresses, folder)
+        addresses, recorder = Addresses(settings, index, boots), Recorder(client, name)
+        memory = janitor.memory_dir(settings.id) / name
+        memory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        host = Host(settings, name, index, client, recorder, objects, reaper, logs, addresses, folder, memory)
         sweep_now(host.marks)  # what an earlier life of this node may have left
         try:
             yield host
         finally:
             sweep_now(host.marks)
             shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(memory, ignore_errors=True)
 
 
 class Supervisor:

@@ -1,4 +1,7 @@
-"""Volumes as folders of this machine, and their contents swapped in one step. Fetches through a given door; mounts nothing.
+"""Volumes as folders of this machine, and their contents swapped in one step. Fetches through given doors; mounts nothing.
+
+Secrets, tokens and emptyDirs of medium Memory lie on a file system in memory, claims in folders that outlive the pod; where a
+container looks for a volume there is then a link to it.
 
 A ConfigMap, Secret, downwardAPI or projected volume holds `..data`, a link to a folder with the current contents, and one link
 per file through it, so that a reader sees either all old or all new files (pkg/volume/util/atomic_writer.go).
@@ -8,8 +11,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,59 +25,106 @@ Files: TypeAlias = dict[str, tuple[bytes, int]]
 """Relative path -> contents and mode."""
 _SYNCED = ("configMap", "secret", "downwardAPI", "projected")
 _DEFAULT_MODE = 0o644
+_REFUSED = {
+    "hostPath": "hostPath is refused: a pod of the sandbox must not reach this machine's files; use an emptyDir or a claim"
+}
+Token: TypeAlias = Callable[[Obj], Awaitable[bytes | None]]
+"""A serviceAccountToken source -> the token, or None when the cluster gives none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """Where the volumes of one pod lie and what fills them. `claims` is for all pods of the namespace."""
+
+    disk: Path
+    memory: Path
+    claims: Path
+    fetch: Fetch
+    token: Token
 
 
 class MountError(Exception):
     """A volume cannot be set up yet: a FailedMount event with this text."""
 
 
-def references(pod: Obj) -> frozenset[tuple[str, str]]:
-    """(resource, name) of the ConfigMaps and Secrets behind the pod's volumes."""
-    found = set()
-    for volume in pod["spec"].get("volumes") or ():
-        for source in (volume, *(volume.get("projected", {}).get("sources") or ())):
-            if "configMap" in source:
-                found.add(("configmaps", source["configMap"]["name"]))
-            if "secret" in source:
-                found.add(("secrets", source["secret"].get("secretName") or source["secret"]["name"]))
-    return frozenset(found)
+def follows(pod: Obj) -> bool:
+    """Whether a volume of the pod shows what may change while it runs."""
+    return any(kind_of(volume) in _SYNCED for volume in pod["spec"].get("volumes") or ())
 
 
-async def prepare(pod: Obj, folder: Path, fetch: Fetch) -> None:
-    """Create or refresh every volume of the pod below `folder`. Raises MountError for the first that is not possible."""
+async def prepare(pod: Obj, supply: Supply) -> None:
+    """Create or refresh every volume of the pod. Raises MountError for the first that is not possible."""
     for volume in pod["spec"].get("volumes") or ():
-        name, place = volume["name"], folder / volume["name"]
-        place.mkdir(parents=True, exist_ok=True)
-        kind = next((key for key in volume if key != "name"), "emptyDir")
         try:
-            if kind in _SYNCED:
-                swap(place, await _payload(volume, pod, fetch))
-            elif kind != "emptyDir":
-                raise ConfigError(f"volumes of type {kind} are not implemented in the sandbox")
+            await _prepare_one(volume, pod, supply)
         except ConfigError as error:
-            raise MountError(f'MountVolume.SetUp failed for volume "{name}" : {error}') from error
+            raise MountError(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {error}') from error
 
 
-async def _payload(volume: Obj, pod: Obj, fetch: Fetch) -> Files:
+async def _prepare_one(volume: Obj, pod: Obj, supply: Supply) -> None:
+    kind, place = kind_of(volume), supply.disk / volume["name"]
+    if kind == "persistentVolumeClaim":
+        _link(place, await _claimed(volume[kind]["claimName"], supply))
+    elif kind == "emptyDir" or kind in _SYNCED:
+        if in_memory(volume):
+            _link(place, supply.memory / volume["name"])
+        place.mkdir(parents=True, exist_ok=True)
+        if kind in _SYNCED:
+            swap(place, await _payload(volume, pod, supply))
+    else:
+        raise ConfigError(_REFUSED.get(kind, f"volumes of type {kind} are not implemented in the sandbox"))
+
+
+def kind_of(volume: Obj) -> str:
+    """The volume's type; without one it is an emptyDir."""
+    return next((key for key in volume if key != "name"), "emptyDir")
+
+
+def in_memory(volume: Obj) -> bool:
+    """Whether its files must not reach a disk: secrets, tokens, and what asks for it."""
+    sources = (volume.get("projected") or {}).get("sources") or ()
+    secret = any("secret" in source or "serviceAccountToken" in source for source in (volume, *sources))
+    return secret or (volume.get("emptyDir") or {}).get("medium") == "Memory"
+
+
+def _link(place: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not place.is_symlink():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(target)
+
+
+async def _claimed(name: str, supply: Supply) -> Path:
+    """The folder of a claim; a claim that was deleted and made anew has an empty one."""
+    claim = await supply.fetch("persistentvolumeclaims", name)
+    if claim is None:
+        raise ConfigError(f'persistentvolumeclaim "{name}" not found')
+    return supply.claims / name / str(claim["metadata"]["uid"])
+
+
+async def _payload(volume: Obj, pod: Obj, supply: Supply) -> Files:
     if "projected" not in volume:
-        kind = next(key for key in _SYNCED if key in volume)
-        return await _source(kind, volume[kind], pod, fetch, volume[kind].get("defaultMode", _DEFAULT_MODE))
+        kind = kind_of(volume)
+        return await _source(kind, volume[kind], pod, supply, volume[kind].get("defaultMode", _DEFAULT_MODE))
     files: Files = {}
     mode = volume["projected"].get("defaultMode", _DEFAULT_MODE)
     for source in volume["projected"].get("sources") or ():
         for kind, body in source.items():
-            files |= await _source(kind, body, pod, fetch, mode)
+            files |= await _source(kind, body, pod, supply, mode)
     return files
 
 
-async def _source(kind: str, source: Obj, pod: Obj, fetch: Fetch, mode: int) -> Files:
+async def _source(kind: str, source: Obj, pod: Obj, supply: Supply, mode: int) -> Files:
     match kind:
         case "configMap":
-            return await _keys("configmaps", source["name"], source, fetch, mode)
+            return await _keys("configmaps", source["name"], source, supply.fetch, mode)
         case "secret":
-            return await _keys("secrets", source.get("secretName") or source["name"], source, fetch, mode)
+            return await _keys("secrets", source.get("secretName") or source["name"], source, supply.fetch, mode)
         case "downwardAPI":
             return {item["path"]: (_fact(item, pod), item.get("mode", mode)) for item in source.get("items") or ()}
+        case "serviceAccountToken":
+            token = await supply.token(source)
+            return {} if token is None else {source["path"]: (token, mode)}
     raise ConfigError(f"projected source {kind} is not implemented in the sandbox")
 
 

@@ -76,7 +76,7 @@ def repelled_domains(pod: Obj, rooms: Iterable[Room]) -> set[tuple[str, str]]:
     return {
         (term["topologyKey"], room.labels[term["topologyKey"]])
         for room in rooms
-        for other in room.pods.values()
+        for other in room.unfriendly.values()
         for term in pod_terms(other, "podAntiAffinity")
         if term["topologyKey"] in room.labels and term_picks(term, other, pod)
     }

@@ -25,7 +25,8 @@ Obj = dict[str, Any]
 class Room:
     """One node with its pods by uid, the sums of what they ask for, and what the node offers.
 
-    `siblings` counts its pods that are not being deleted, by the uid of their controller.
+    `siblings` counts its pods that are not being deleted, by the uid of their controller. `unfriendly` are its pods with
+    affinity rules, which are few: others must be looked at for each new pod.
     """
 
     node: Obj
@@ -34,6 +35,7 @@ class Room:
     used: Amounts = field(default_factory=dict)
     assumed: Amounts = field(default_factory=dict)
     siblings: Counter[str] = field(default_factory=Counter)
+    unfriendly: dict[str, Obj] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -99,12 +101,15 @@ class Ledger:
             self._homeless.get(home, {}).pop(uid, None)
             return
         before = room.pods.pop(uid)
+        room.unfriendly.pop(uid, None)
         room.siblings.subtract(_counted(before))
         room.used = subtract(room.used, requests_of(before))
         room.assumed = subtract(room.assumed, assumed_requests_of(before))
 
     def _enter(self, room: Room, pod: Obj) -> None:
         room.pods[pod["metadata"]["uid"]] = pod
+        if pod["spec"].get("affinity"):
+            room.unfriendly[pod["metadata"]["uid"]] = pod
         room.siblings.update(_counted(pod))
         room.used = add(room.used, requests_of(pod))
         room.assumed = add(room.assumed, assumed_requests_of(pod))

@@ -38,11 +38,12 @@ def untolerated(taints: Iterable[Obj], tolerations: Sequence[Obj]) -> Obj | None
 def stay_s(pod: Mapping[str, Any], taints: Sequence[Obj]) -> float | None:
     """How long the pod may stay under these NoExecute taints: None for ever, 0.0 when one is not tolerated.
 
-    The shortest tolerationSeconds of the tolerations in use counts (tainteviction, getMinTolerationTime).
+    For each taint the first toleration that covers it is in use, whatever the later ones say; of those in use the shortest
+    tolerationSeconds counts (component-helpers, GetMatchingTolerations; tainteviction, getMinTolerationTime).
     """
     tolerations = tolerations_of(pod)
     if untolerated(taints, tolerations) is not None:
         return 0.0
-    used = [each for each in tolerations if any(tolerates(each, taint) for taint in taints)]
+    used = [next(each for each in tolerations if tolerates(each, taint)) for taint in taints]
     limits = [each["tolerationSeconds"] for each in used if each.get("tolerationSeconds") is not None]
     return max(0.0, float(min(limits))) if limits else None

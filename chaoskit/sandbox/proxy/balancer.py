@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from chaoskit.sandbox.proxy.affinity import Affinity
@@ -33,10 +33,13 @@ class Balancer:
     """All frontends of a cluster; an async context manager that ends every connection on the way out.
 
     `made` counts connections per endpoint. Each new connection goes to one chosen uniformly at random, unless session
-    affinity keeps its client where it was.
+    affinity keeps its client where it was. An endpoint that `is_cut` off refuses: its connections are reset.
     """
 
-    def __init__(self, rng: random.Random | None = None) -> None:
+    def __init__(
+        self, rng: random.Random | None = None, is_cut: Callable[[str], bool] = lambda _address: False
+    ) -> None:
+        self._is_cut = is_cut
         self.made: Counter[Address] = Counter()
         self._rng = random.Random() if rng is None else rng
         self._affinity = Affinity()
@@ -72,6 +75,12 @@ class Balancer:
                 failures[address] = error.strerror or str(error)
         return failures
 
+    def reset_cut(self) -> None:
+        """End the connections to endpoints that are cut off by now."""
+        for front in list(self._fronts):
+            if front.target is not None and self._is_cut(front.target.host):
+                front.abort()
+
     def listening(self) -> set[Address]:
         return set(self._listeners)
 
@@ -105,4 +114,4 @@ class Balancer:
         if route.affinity_s:
             self._affinity.keep(route, client, chosen)
         self.made[chosen] += 1
-        return chosen
+        return None if self._is_cut(chosen.host) else chosen

@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from chaoskit.sandbox.node.client import ApiFailure, Client, Listed
+from chaoskit.sandbox import outages
+from chaoskit.sandbox.client import ApiFailure, Client, Listed
 from chaoskit.sandbox.proxy.balancer import Balancer
 from chaoskit.sandbox.proxy.routing import Address, Route, table_of
 from chaoskit.sandbox.settings import ClusterSettings
@@ -34,6 +35,12 @@ class Mirror:
         self.objects[resource] = {_key(obj): obj for obj in items}
         self.changed.set()
 
+    def node_addresses(self) -> tuple[str, ...]:
+        """The InternalIPs of all nodes."""
+        nodes = self.objects.get("nodes", {}).values()
+        listed = [each for node in nodes for each in node.get("status", {}).get("addresses") or ()]
+        return tuple(sorted(each["address"] for each in listed if each["type"] == "InternalIP"))
+
     def note(self, resource: str, kind: str, obj: Obj) -> None:
         if kind == "DELETED":
             self.objects[resource].pop(_key(obj), None)
@@ -46,7 +53,7 @@ class Mirror:
 
 
 def _key(obj: Obj) -> tuple[str, str]:
-    return obj["metadata"]["namespace"], obj["metadata"]["name"]
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
 async def mirror_resource(client: Client, mirror: Mirror, resource: str, path: str) -> None:
@@ -71,7 +78,7 @@ class Programmer:
         self._mirror = mirror
         self._balancer = balancer
         self._min_sync_s = settings.timings.endpoint_propagation_s
-        self._nodes = tuple(settings.node_address(index) for index, _ in enumerate(settings.nodes, 1))
+        self._state_dir = settings.state_dir
         self._told: set[tuple[Address, str]] = set()
 
     async def run(self) -> None:
@@ -87,7 +94,9 @@ class Programmer:
             last_s = loop.time()
 
     async def _program(self) -> None:
-        table = self._mirror.table(self._nodes)
+        # Nobody listens on a node that has no power or no network.
+        nodes = [address for address in self._mirror.node_addresses() if not outages.is_down(self._state_dir, address)]
+        table = self._mirror.table(tuple(nodes))
         failures = await self._balancer.apply(table)
         if failures:
             # Nothing tells when the port comes free or the right is granted: look again by the clock.

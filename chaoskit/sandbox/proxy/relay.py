@@ -90,23 +90,25 @@ class End(asyncio.Protocol):
 class Front(End):
     """The client's end: asks once for an endpoint, connects to it, and only then reads.
 
-    `pick` returns None when there is no endpoint any more; `done` is called once when the connection has ended.
+    `pick` returns None when there is no endpoint any more; `done` is called once when the connection has ended. `target`
+    is the endpoint once it is chosen.
     """
 
-    __slots__ = ("_connecting", "_done", "_pick")
+    __slots__ = ("_connecting", "_done", "_pick", "target")
 
     def __init__(self, pick: Callable[[str], Address | None], done: Callable[[Front], None]) -> None:
         super().__init__()
         self._pick = pick
         self._done = done
         self._connecting: asyncio.Task[None] | None = None
+        self.target: Address | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         assert self.transport is not None
         self.transport.pause_reading()
         client = transport.get_extra_info("peername")
-        target = self._pick(client[0] if client else "")
+        target = self.target = self._pick(client[0] if client else "")
         if target is None:
             reset(self.transport)
             return

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from chaoskit.sandbox.kinds import KINDS
-from chaoskit.sandbox.rules import cluster, configuration, pod, service, workload
+from chaoskit.sandbox.rules import (
+    access,
+    claims,
+    cluster,
+    configuration,
+    disruption,
+    job,
+    pod,
+    service,
+    stateful,
+    workload,
+)
 from chaoskit.sandbox.rules.rule import Admission, Rule
 
 __all__ = ["RULES", "Admission", "Rule"]
@@ -23,5 +34,15 @@ RULES: Final[dict[str, Rule]] = {
     "serviceaccounts": configuration.SERVICE_ACCOUNT,
     "deployments": workload.DEPLOYMENT,
     "replicasets": workload.REPLICA_SET,
+    "statefulsets": stateful.STATEFUL_SET,
+    "daemonsets": stateful.DAEMON_SET,
+    "controllerrevisions": stateful.CONTROLLER_REVISION,
+    "jobs": job.JOB,
+    "poddisruptionbudgets": disruption.BUDGET,
+    "persistentvolumeclaims": claims.CLAIM,
+    "roles": access.ROLE,
+    "rolebindings": access.ROLE_BINDING,
+    "clusterroles": access.CLUSTER_ROLE,
+    "clusterrolebindings": access.CLUSTER_ROLE_BINDING,
 }
 assert RULES.keys() == KINDS.keys()

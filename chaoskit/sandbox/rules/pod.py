@@ -1,7 +1,7 @@
 """Pods: defaults, tolerations, service account, quality of service, what may change later. Works on private copies.
 
 Source: k8s.io/kubernetes pkg/registry/core/pod/strategy.go and the admission plugins serviceaccount and
-defaulttolerationseconds, restated. Tokens are not mounted: the sandbox has no service account tokens.
+defaulttolerationseconds, restated. A token is mounted only where a projected volume asks for one.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def _prepare_create(obj: Obj, admission: Admission) -> None:
     if not isinstance(spec, dict):
         return
     podspec.set_defaults(spec)
+    _mend_grace(spec)
     spec.setdefault("enableServiceLinks", True)
     spec.setdefault("serviceAccountName", "default")
     spec.setdefault("serviceAccount", spec["serviceAccountName"])
@@ -37,6 +38,13 @@ def _prepare_create(obj: Obj, admission: Admission) -> None:
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
     _add_default_tolerations(spec, admission)
     obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
+
+
+def _mend_grace(spec: Obj) -> None:
+    """A negative grace period is taken, and means one second; a workload's template keeps it as it was written."""
+    grace_s = spec["terminationGracePeriodSeconds"]
+    if isinstance(grace_s, int) and grace_s < 0:
+        spec["terminationGracePeriodSeconds"] = 1
 
 
 def _add_default_tolerations(spec: Obj, admission: Admission) -> None:

@@ -32,7 +32,6 @@ def validate_spec(spec: Any, where: str) -> list[Cause]:
         for index, container in enumerate(spec.get(name) or ()):
             causes += _validate_container(container, f"{where}.{name}[{index}]", names, _volume_names(spec))
     causes += _one_of(spec, "restartPolicy", ("Always", "Never", "OnFailure"), where)
-    causes += _at_least(spec, "terminationGracePeriodSeconds", 0, where)
     causes += _at_least(spec, "activeDeadlineSeconds", 1, where)
     if spec.get("hostNetwork"):
         causes.append(field_forbidden(f"{where}.hostNetwork", _HOST_NETWORK))

@@ -17,7 +17,7 @@ from chaoskit.sandbox.selectors import selects
 from chaoskit.sandbox.store import Obj
 
 
-def _default_template(obj: Obj) -> Obj:
+def default_template(obj: Obj) -> Obj:
     """Defaults of what the two have in common; answers the spec."""
     spec = obj.get("spec")
     if not isinstance(spec, dict):
@@ -32,7 +32,7 @@ def _default_template(obj: Obj) -> Obj:
 
 
 def default_deployment(obj: Obj) -> None:
-    spec = _default_template(obj)
+    spec = default_template(obj)
     strategy = spec.setdefault("strategy", {})
     if isinstance(strategy, dict):
         strategy.setdefault("type", "RollingUpdate")
@@ -57,19 +57,19 @@ def _update_deployment(new: Obj, old: Obj, admission: Admission) -> None:
 
 
 def _create_replica_set(obj: Obj, admission: Admission) -> None:
-    _default_template(obj)
+    default_template(obj)
     obj["status"] = {"replicas": 0}
 
 
 def _update_replica_set(new: Obj, old: Obj, admission: Admission) -> None:
-    _default_template(new)
+    default_template(new)
     keep_status(new, old)
 
 
-def _validate(obj: Obj) -> list[Cause]:
+def validate_replicated(obj: Obj) -> list[Cause]:
     spec = obj["spec"]
-    causes = _not_negative(spec, "replicas") + _not_negative(spec, "minReadySeconds")
-    causes += _validate_selector(spec)
+    causes = not_negative(spec, "replicas") + not_negative(spec, "minReadySeconds")
+    causes += validate_selector(spec)
     template = spec.get("template")
     if not isinstance(template, dict):
         return [*causes, required("spec.template")]
@@ -78,10 +78,19 @@ def _validate(obj: Obj) -> list[Cause]:
     policy = (template.get("spec") or {}).get("restartPolicy")
     if policy in ("Never", "OnFailure"):
         causes.append(unsupported("spec.template.spec.restartPolicy", policy, ["Always"]))
-    return causes
+    return causes + _endless(obj, template)
 
 
-def _validate_selector(spec: Obj) -> list[Cause]:
+def _endless(obj: Obj, template: Obj) -> list[Cause]:
+    """Pods that are replaced for ever take no deadline. A Deployment's refusal speaks of the ReplicaSet it would make."""
+    if "activeDeadlineSeconds" not in (template.get("spec") or {}):
+        return []
+    kind = "ReplicaSet" if obj.get("kind") == "Deployment" else obj.get("kind", "ReplicaSet")
+    why = f"Forbidden: activeDeadlineSeconds in {kind} is not Supported"
+    return [Cause("spec.template.spec.activeDeadlineSeconds", "FieldValueForbidden", why)]
+
+
+def validate_selector(spec: Obj) -> list[Cause]:
     selector = spec.get("selector")
     if not isinstance(selector, dict):
         return [required("spec.selector")]
@@ -93,7 +102,7 @@ def _validate_selector(spec: Obj) -> list[Cause]:
     return []
 
 
-def _not_negative(spec: Obj, key: str) -> list[Cause]:
+def not_negative(spec: Obj, key: str) -> list[Cause]:
     value = spec.get(key, 0)
     if not isinstance(value, int) or isinstance(value, bool):
         return [bad_value(f"spec.{key}", value, "must be a whole number")]
@@ -102,7 +111,9 @@ def _not_negative(spec: Obj, key: str) -> list[Cause]:
 
 def _validate_deployment(obj: Obj) -> list[Cause]:
     spec = obj["spec"]
-    causes = _validate(obj) + _not_negative(spec, "revisionHistoryLimit") + _validate_strategy(spec["strategy"])
+    causes = (
+        validate_replicated(obj) + not_negative(spec, "revisionHistoryLimit") + _validate_strategy(spec["strategy"])
+    )
     deadline, settle = spec.get("progressDeadlineSeconds", 600), spec.get("minReadySeconds", 0)
     if not isinstance(deadline, int) or deadline <= settle:
         causes.append(bad_value("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds"))
@@ -111,21 +122,20 @@ def _validate_deployment(obj: Obj) -> list[Cause]:
 
 def _validate_strategy(strategy: Any) -> list[Cause]:
     if not isinstance(strategy, dict) or strategy["type"] not in ("Recreate", "RollingUpdate"):
-        given = strategy.get("type") if isinstance(strategy, dict) else strategy
-        return [unsupported("spec.strategy.type", given, ["Recreate", "RollingUpdate"])]
+        return [unsupported("spec.strategy", strategy, ["Recreate", "RollingUpdate"])]
     if strategy["type"] == "Recreate":
         if "rollingUpdate" not in strategy:
             return []
         why = "may not be specified when strategy `type` is 'Recreate'"
         return [Cause("spec.strategy.rollingUpdate", "FieldValueForbidden", f"Forbidden: {why}")]
     rolling, at = strategy["rollingUpdate"], "spec.strategy.rollingUpdate"
-    causes = [c for key in ("maxUnavailable", "maxSurge") for c in _share(rolling[key], f"{at}.{key}")]
-    if not causes and _is_zero(rolling["maxUnavailable"]) and _is_zero(rolling["maxSurge"]):
+    causes = [c for key in ("maxUnavailable", "maxSurge") for c in share_causes(rolling[key], f"{at}.{key}")]
+    if not causes and is_zero(rolling["maxUnavailable"]) and is_zero(rolling["maxSurge"]):
         causes.append(bad_value(f"{at}.maxUnavailable", rolling["maxUnavailable"], "may not be 0 when `maxSurge` is 0"))
     return causes
 
 
-def _share(value: Any, at: str) -> list[Cause]:
+def share_causes(value: Any, at: str) -> list[Cause]:
     """A number of pods, or a percentage."""
     if isinstance(value, int) and not isinstance(value, bool):
         return [] if value >= 0 else [bad_value(at, value, "must be greater than or equal to 0")]
@@ -134,11 +144,11 @@ def _share(value: Any, at: str) -> list[Cause]:
     return [bad_value(at, value, "must be an integer or percentage (e.g '5%')")]
 
 
-def _is_zero(value: Any) -> bool:
+def is_zero(value: Any) -> bool:
     return value == 0 or (isinstance(value, str) and int(value[:-1]) == 0)
 
 
-def _same_selector(new: Obj, old: Obj) -> list[Cause]:
+def same_selector(new: Obj, old: Obj) -> list[Cause]:
     if new["spec"].get("selector") == old["spec"].get("selector"):
         return []
     return [bad_value("spec.selector", new["spec"].get("selector"), "field is immutable")]
@@ -152,13 +162,13 @@ DEPLOYMENT: Final = Rule(
     prepare_create=_create_deployment,
     prepare_update=_update_deployment,
     validate=_validate_deployment,
-    validate_update=_same_selector,
+    validate_update=same_selector,
     with_status=status_and_annotations,
     counts=_spec_and_annotations,
 )
 REPLICA_SET: Final = Rule(
     prepare_create=_create_replica_set,
     prepare_update=_update_replica_set,
-    validate=_validate,
-    validate_update=_same_selector,
+    validate=validate_replicated,
+    validate_update=same_selector,
 )

@@ -28,11 +28,13 @@ from chaoskit.traffic.timetable import Arrival, share_of, timetable
 
 LATE = "generator.late"
 """The error of an arrival that was taken up only after its own deadline: nothing was sent."""
+AT_ONCE = 64
+"""How many arrivals that are due already are begun before answers are looked for again."""
 _SPARE_FILES = 100
 
 
 class ArrivalUser(User):
-    """The one Locust user of built-in traffic; its task follows the timetable."""
+    """The one Locust user of built-in traffic; its task lasts as long as the timetable is followed."""
 
     fixed_count = 1
     follow: ClassVar[Callable[[], None]]
@@ -54,19 +56,21 @@ class Traffic:
         process: int,
         crashed: Callable[[BaseException], None],
     ) -> None:
-        self._plan = plan
         self._client = client
         self._recorder = recorder
-        self._process = process
-        self._endpoint = f"{plan.method} {plan.path}"
+        self._endpoints = [kind.endpoint for kind in plan.kinds]
         self._timeout_ns = int(plan.timeout_s * 1e9)
         self._most = most_in_flight(plan)
         self._hub = gevent.get_hub()
         self._idle: list[Any] = []
         self._workers = 0
-        self._go = Event()
+        weights = [kind.weight for kind in plan.kinds]
+        arrivals = timetable(plan.rate_per_s, plan.arrivals, plan.policies, plan.seed, weights)
+        self._arrivals = share_of(arrivals, process, plan.processes)
+        self._next = next(self._arrivals)
+        self._ticker = Ticker(self._tick)
+        self._go, self._over = Event(), Event()
         self._t0_ns = 0
-        self._stopping = False
         self._crashed = crashed
         ArrivalUser.follow = self._follow
         self._environment = Environment(user_classes=[ArrivalUser])
@@ -81,7 +85,8 @@ class Traffic:
 
     def stop(self) -> None:
         """End the timetable and wait for what is in flight: each request ends by its own deadline."""
-        self._stopping = True
+        self._ticker.stop()
+        self._over.set()
         give_up_ns = monotonic_ns() + self._timeout_ns + 500_000_000
         while self._recorder.sent > self._recorder.completed and monotonic_ns() < give_up_ns:
             gevent.sleep(0.005)
@@ -91,73 +96,86 @@ class Traffic:
         """Why it ended by itself: it never does."""
         return ""
 
+    @property
+    def addresses(self) -> list[str]:
+        return self._client.addresses
+
     def _follow(self) -> None:
         self._go.wait()
+        self._ticker.at(self._t0_ns + self._next.after_ns)
+        self._over.wait()
+
+    def _tick(self) -> None:
+        """In the loop itself, which saves a switch for each arrival: begin all that is due, and be called again for the next."""
         try:
-            self._keep_timetable()
-        except Exception as error:  # noqa: BLE001  # Locust would log it and start the timetable afresh
+            self._begin_due()
+        except Exception as error:  # noqa: BLE001  # the loop would print it and go on
             self._crashed(error)
 
-    def _keep_timetable(self) -> None:
-        plan, ticker = self._plan, Ticker()
-        arrivals = timetable(plan.rate_per_s, plan.arrivals, plan.policies, plan.seed)
-        for arrival in share_of(arrivals, self._process, plan.processes):
+    def _begin_due(self) -> None:
+        now_ns = monotonic_ns()
+        for _ in range(AT_ONCE):
+            arrival = self._next
             due_ns = self._t0_ns + arrival.after_ns
-            if due_ns > monotonic_ns():
-                ticker.wait_until(due_ns)
-            if self._stopping:
-                return
+            if due_ns > now_ns:
+                break
             self._recorder.planned += 1
             self._hand_out(arrival, due_ns)
+            self._next = next(self._arrivals)
+        self._ticker.at(self._t0_ns + self._next.after_ns)
 
     def _hand_out(self, arrival: Arrival, due_ns: int) -> None:
         """To a worker that rests, else to a new one, else to nobody: then the generator is too small, and says so."""
         if self._idle:
             self._recorder.sent += 1
-            self._hub.loop.run_callback(self._idle.pop().switch, (arrival, due_ns))
+            self._idle.pop().switch((arrival, due_ns))
         elif self._workers < self._most:
             self._recorder.sent += 1
             self._workers += 1
             gevent.spawn(self._work, arrival, due_ns).link_exception(lambda worker: self._crashed(worker.exception))
         else:
             now_ns = monotonic_ns()
-            self._recorder.drop(self._row(arrival, due_ns, now_ns, now_ns, 0, DROPPED))
+            self._record(arrival, due_ns, now_ns, now_ns, DROPPED)
 
     def _work(self, arrival: Arrival, due_ns: int) -> None:
-        waiter = gevent.hub.Waiter(self._hub)
+        me, switch, rest = gevent.getcurrent(), self._hub.switch, self._idle.append
         while True:
             self._send(arrival, due_ns)
-            waiter.clear()
-            self._idle.append(waiter)
-            arrival, due_ns = waiter.get()
+            rest(me)
+            arrival, due_ns = switch()
 
     def _send(self, arrival: Arrival, due_ns: int) -> None:
         start_ns, deadline_ns = monotonic_ns(), due_ns + self._timeout_ns
         if start_ns >= deadline_ns:
-            self._recorder.add(self._row(arrival, due_ns, start_ns, start_ns, 0, LATE))
+            self._record(arrival, due_ns, start_ns, start_ns, LATE)
             return
-        answer = self._client.request(arrival.policy, deadline_ns)
+        status, error, pod, version, node, uses = self._client.request(arrival.policy, deadline_ns, arrival.kind)
+        end_ns, endpoint = monotonic_ns(), self._endpoints[arrival.kind]
         self._recorder.add(
             Row(
                 arrival.seq,
                 due_ns,
                 start_ns,
-                monotonic_ns(),
-                answer.status,
-                answer.error,
-                answer.pod,
-                answer.version,
-                answer.node,
-                self._endpoint,
+                end_ns,
+                status,
+                error,
+                pod,
+                version,
+                node,
+                endpoint,
                 arrival.policy,
-                answer.uses,
+                uses,
             )
         )
 
-    def _row(self, arrival: Arrival, due_ns: int, start_ns: int, end_ns: int, status: int, error: str) -> Row:
-        return Row(
-            arrival.seq, due_ns, start_ns, end_ns, status, error, "", "", "", self._endpoint, arrival.policy, uses=0
-        )
+    def _record(self, arrival: Arrival, due_ns: int, start_ns: int, end_ns: int, error: str) -> None:
+        """What was not sent."""
+        endpoint = self._endpoints[arrival.kind]
+        row = Row(arrival.seq, due_ns, start_ns, end_ns, 0, error, "", "", "", endpoint, arrival.policy, uses=0)
+        if error == DROPPED:
+            self._recorder.drop(row)
+        else:
+            self._recorder.add(row)
 
 
 def most_in_flight(plan: TrafficPlan) -> int:
@@ -174,25 +192,39 @@ class _Spec(ctypes.Structure):
 
 
 class Ticker:
-    """Waits until a moment of the monotonic clock, to a tenth of a millisecond.
+    """Calls at a moment of the monotonic clock, to a tenth of a millisecond; in the loop, where nothing may wait.
 
-    gevent's own sleep goes through epoll's timeout in whole milliseconds, a timerfd does not. Where there is none, sleep has to do.
+    gevent's own timers go through epoll's timeout in whole milliseconds, a timerfd does not. Where there is none, they have to do.
     """
 
-    def __init__(self) -> None:
-        self._hub = gevent.get_hub()
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._fd = _timerfd(self._libc)
-        self._watcher = None if self._fd < 0 else self._hub.loop.io(self._fd, 1)
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+        self._loop = gevent.get_hub().loop
+        self._spec = _Spec()
+        self._arguments = (ctypes.c_int(1), ctypes.byref(self._spec), ctypes.c_void_p(None))
+        libc = ctypes.CDLL(None, use_errno=True)
+        fd = _timerfd(libc)
+        self._fd = ctypes.c_int(fd)
+        self._set = getattr(libc, "timerfd_settime", None)
+        self._timer: Any = None
+        self._watcher = None if fd < 0 else self._loop.io(fd, 1)
 
-    def wait_until(self, due_ns: int) -> None:
-        at_s, at_ns = divmod(due_ns, 1_000_000_000)
-        spec = _Spec(0, 0, at_s, at_ns)
-        if self._watcher is None or self._libc.timerfd_settime(self._fd, 1, ctypes.byref(spec), None) != 0:
-            gevent.sleep(max(0.0, (due_ns - monotonic_ns()) / 1e9))
+    def at(self, due_ns: int) -> None:
+        """Call then, or as soon as possible; setting it anew also takes back what was due."""
+        if self._watcher is None:
+            self._timer = self._loop.timer(max(0.0, (due_ns - monotonic_ns()) / 1e9))
+            self._timer.start(self._call)
             return
-        self._hub.wait(self._watcher)
-        os.read(self._fd, 8)
+        if not self._watcher.active:
+            self._watcher.start(self._call)
+        self._spec.at_s, self._spec.at_ns = divmod(due_ns, 1_000_000_000)
+        if self._set is not None and self._set(self._fd, *self._arguments) != 0:
+            raise OSError(ctypes.get_errno(), "the timer cannot be set")
+
+    def stop(self) -> None:
+        for watcher in (self._watcher, self._timer):
+            if watcher is not None:
+                watcher.stop()
 
 
 def _timerfd(libc: ctypes.CDLL) -> int:

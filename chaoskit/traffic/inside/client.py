@@ -1,35 +1,36 @@
 """A lean HTTP/1.1 client that hides nothing: one request is sent once, and whatever happens to it is told.
 
-Speaks plain HTTP over gevent sockets. Never retries, never follows a redirect, never speaks TLS.
+Speaks HTTP over lines, with or without TLS. Never retries and never follows a redirect.
 
 A connection of policy `reuse` that turns out closed before a byte of the request was sent is replaced in silence, as any client does;
-a failure after that is a failure. Errors read class.phase: refused, reset, closed, timeout, unreachable, malformed, failed in connect,
-send, first-byte, body; what the service cannot be blamed for reads generator.*.
+a failure after that is a failure. Errors read class.phase: refused, reset, closed, timeout, unreachable, untrusted, malformed, failed in
+connect, tls, send, first-byte, body; what the service cannot be blamed for reads generator.*.
 """
 
 from __future__ import annotations
 
 import errno
-import ipaddress
 import itertools
-import os
+import socket
+import ssl
+from collections import deque
 from collections.abc import Mapping
 from time import monotonic_ns
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from gevent import socket
+from chaoskit.traffic.inside.line import Deadlines, Line
+from chaoskit.traffic.inside.message import message
+from chaoskit.traffic.inside.names import Names
+from chaoskit.traffic.inside.sealed import Sealed
+from chaoskit.traffic.plan import POLICIES, TrafficPlan
+from chaoskit.traffic.tls import context_of
 
-from chaoskit.traffic.plan import TrafficPlan
-
-RESOLVE_EVERY_S = 5.0
-"""How long an address found for a name is used."""
 KEPT_AT_MOST = 12
 """Connections kept for `reuse`, as by so many clients. They take turns, so that a few backends all hold some."""
+SPARE_RESTS_NS = 2_000_000_000
+"""How long an extra connection may rest and be used again. New ones for every request to a slow server would make it slower, with TLS above all."""
 _HEAD_LIMIT = 65_536
-_CHUNK = 65_536
-
-Address: TypeAlias = tuple[int, Any]
 
 
 class Answer(NamedTuple):
@@ -48,141 +49,170 @@ class Failed(Exception):
 
 
 class Client:
-    """Sends the one request of a plan, over and over. Safe to use from many greenlets at once."""
+    """Sends the requests of a plan, over and over. Safe to use from many greenlets at once."""
 
     def __init__(self, plan: TrafficPlan, process: int = 0) -> None:
-        self._messages = {policy: _message(plan, policy) for policy in ("fresh", "reuse")}
-        self._bodiless = plan.method == "HEAD"
+        self._messages = {policy: [message(plan, kind, policy) for kind in plan.kinds] for policy in POLICIES}
+        self._bodiless = [kind.method == "HEAD" for kind in plan.kinds]
         self._wanted = [b"\r\n%s:" % plan.identity.get(who, "").lower().encode() for who in ("pod", "version", "node")]
-        self._names = _Names(plan.url, first=process)
+        self._names = Names(plan.url, plan.resolve_every_s, first=process)
+        self._opener = _Opener(plan, self._names)
+        self._deadlines = Deadlines()
+        self._spares: deque[_Place] = deque()
         self._places = itertools.cycle([_Place(lasting=True) for _ in range(_kept_connections(plan))])
 
     def resolve(self) -> None:
         """Look the host up now. Raises OSError when it has no address."""
         self._names.resolve()
 
-    def request(self, policy: str, deadline_ns: int) -> Answer:
-        """Send the request on a connection of that policy and wait for its end, at most until the deadline."""
-        place = next(self._places) if policy == "reuse" else _Place()
-        if place.busy:
-            place = _Place()  # an extra connection rather than the next place: what is slow is not passed over
+    @property
+    def addresses(self) -> list[str]:
+        """All addresses that the host has had so far."""
+        return list(self._names.seen)
+
+    def request(self, policy: str, deadline_ns: int, kind: int = 0) -> Answer:
+        """Send a request on a connection of that policy and wait for its end, at most until the deadline."""
+        place = self._place(policy)
         place.busy = True
-        answer, reusable = self._request_on(place, self._messages[policy], deadline_ns)
-        place.busy = False
+        try:
+            answer, reusable = self._request_on(place, policy, kind, deadline_ns)
+        finally:
+            place.busy = False
         if not (reusable and place.lasting):
             place.clear()
+        elif place.spare:
+            place.rests_since_ns = monotonic_ns()
+            self._spares.append(place)
+            self._close_old_spares()
         return answer
 
-    def _request_on(self, place: _Place, message: bytes, deadline_ns: int) -> tuple[Answer, bool]:
-        if place.connection is not None and not place.connection.is_open():
+    def _place(self, policy: str) -> _Place:
+        """The next one in turn. While that is busy an extra one rather than the next: what is slow is not passed over."""
+        if policy != "reuse":
+            return _Place()
+        place = next(self._places)
+        if not place.busy:
+            return place
+        self._close_old_spares()
+        return self._spares.pop() if self._spares else _Place(lasting=True, spare=True)
+
+    def _close_old_spares(self) -> None:
+        oldest_ns = monotonic_ns() - SPARE_RESTS_NS
+        while self._spares and self._spares[0].rests_since_ns < oldest_ns:
+            self._spares.popleft().clear()
+
+    def _request_on(self, place: _Place, policy: str, kind: int, deadline_ns: int) -> tuple[Answer, bool]:
+        if place.connection is not None and place.connection.line.is_over:
             place.clear()
         if place.connection is None:
             try:
-                place.connection = _connect(self._names.address(), deadline_ns)
-            except OSError as error:
-                return Answer(0, _named(error, "connect")), False
-        place.connection.deadline_ns = deadline_ns
-        return self._exchange(place.connection, message)
+                place.connection = self._opened(deadline_ns)
+            except Failed as failure:
+                return Answer(0, str(failure)), False
+        else:
+            self._deadlines.watch(place.connection.line, deadline_ns)
+        answer, reusable = self._exchange(place.connection, self._messages[policy][kind], self._bodiless[kind])
+        place.connection.line.deadline_ns = 0
+        return answer, reusable
 
-    def _exchange(self, connection: _Connection, message: bytes) -> tuple[Answer, bool]:
+    def _opened(self, deadline_ns: int) -> _Connection:
+        try:
+            family, address = self._names.address()
+            line = Line(family)
+        except OSError as error:
+            raise Failed(_named(error, "connect")) from None
+        self._deadlines.watch(line, deadline_ns)
+        try:
+            return self._opener.open(line, address)
+        except BaseException:
+            line.deadline_ns = 0
+            raise
+
+    def _exchange(self, connection: _Connection, request: bytes, bodiless: bool) -> tuple[Answer, bool]:
         connection.uses += 1
         who = ("", "", "")
         try:
-            connection.send(message)
+            connection.send(request)
             head, rest = connection.read_head()
-            who = self._identity(head)
+            lower = head.lower()
+            who = self._identity(head, lower)
             status = int(head[9:12])
-            reusable = connection.read_body(head.lower(), rest, self._bodiless or status in (204, 304))
+            reusable = connection.read_body(lower, rest, bodiless or status in (204, 304))
         except Failed as failure:
             return Answer(0, str(failure), *who, connection.uses), False
         return Answer(status, "", *who, connection.uses), reusable
 
-    def _identity(self, head: bytes) -> tuple[str, str, str]:
-        lower = head.lower()
-        pod, version, node = (_value(head, lower, name).decode("latin-1") for name in self._wanted)
-        return pod, version, node
+    def _identity(self, head: bytes, lower: bytes) -> tuple[str, str, str]:
+        pod, version, node = self._wanted
+        return (
+            _value(head, lower, pod).decode("latin-1"),
+            _value(head, lower, version).decode("latin-1"),
+            _value(head, lower, node).decode("latin-1"),
+        )
 
 
 class _Place:
     """Where a connection is while it is used and, if the place is lasting, afterwards."""
 
-    __slots__ = ("busy", "connection", "lasting")
+    __slots__ = ("busy", "connection", "lasting", "rests_since_ns", "spare")
 
-    def __init__(self, lasting: bool = False) -> None:
+    def __init__(self, lasting: bool = False, spare: bool = False) -> None:
         self.lasting = lasting
+        self.spare = spare
+        self.rests_since_ns = 0
         self.busy = False
         self.connection: _Connection | None = None
 
     def clear(self) -> None:
         if self.connection is not None:
-            self.connection.close()
+            self.connection.line.close()
             self.connection = None
 
 
-class _Names:
-    """The addresses of the host, looked up once per time-to-live; each connection takes the next one."""
+class _Opener:
+    """Opens connections as the url wants them: plain or with TLS."""
 
-    def __init__(self, url: str, first: int) -> None:
-        split = urlsplit(url)
-        self._host, self._port = split.hostname or "", split.port or 80
-        self._addresses: list[Address] = []
-        self._next = first
-        self._fresh_until_ns = 0
+    def __init__(self, plan: TrafficPlan, names: Names) -> None:
+        url = urlsplit(plan.url)
+        self._context = context_of(plan.tls) if url.scheme == "https" else None
+        self._server_name = plan.tls.server_name or url.hostname or ""
 
-    def address(self) -> Address:
-        if monotonic_ns() >= self._fresh_until_ns:
-            self.resolve()
-        self._next += 1
-        return self._addresses[self._next % len(self._addresses)]
-
-    def resolve(self) -> None:
-        if self._addresses:
-            self._fresh_until_ns = self._until()  # meanwhile the others go on with what is known
+    def open(self, line: Line, address: object) -> _Connection:
+        """Raises Failed; the line is closed then."""
+        phase = "connect"
         try:
-            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        except OSError:
-            self._fresh_until_ns = 0
+            line.connect(address)
+            if self._context is None:
+                return _Connection(line, line)
+            phase = "tls"
+            sealed = Sealed(line, self._context, self._server_name)
+            sealed.shake_hands()
+        except OSError as error:
+            line.close()
+            raise Failed(_named(error, phase)) from None
+        except BaseException:
+            line.close()
             raise
-        # IPv4 where there is any: a name such as localhost often has an IPv6 address at which nobody listens.
-        by_family = [(family, address) for family, _, _, _, address in found]
-        self._addresses = [a for a in by_family if a[0] == socket.AF_INET] or by_family
-        self._fresh_until_ns = self._until()
-
-    def _until(self) -> int:
-        try:
-            ipaddress.ip_address(self._host)
-        except ValueError:
-            return monotonic_ns() + int(RESOLVE_EVERY_S * 1e9)
-        return 2**63
+        return _Connection(line, sealed)
 
 
 class _Connection:
-    """One TCP connection and how far its request has come."""
+    """One connection and how far its request has come."""
 
-    __slots__ = ("deadline_ns", "phase", "sock", "uses")
+    __slots__ = ("_stream", "_whole", "line", "phase", "uses")
 
-    def __init__(self, sock: Any, deadline_ns: int) -> None:
-        self.sock = sock
-        self.deadline_ns = deadline_ns
+    def __init__(self, line: Line, stream: Line | Sealed) -> None:
+        self.line = line
+        self._stream = stream
+        self._whole = True
         self.uses = 0
         self.phase = "send"
 
-    def is_open(self) -> bool:
-        """Whether a resting connection is still usable: nothing to read, neither an end nor stray bytes."""
-        self.sock.settimeout(0.0)
-        try:
-            self.sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
-
-    def send(self, message: bytes) -> None:
+    def send(self, request: bytes) -> None:
+        """Send it; a server that answers before it has all of a large body is listened to, and no more is sent."""
         self.phase = "send"
         try:
-            self.sock.settimeout(_left_s(self.deadline_ns))
-            self.sock.sendall(message)
+            self._whole = self._stream.send(request)
         except OSError as error:
             raise Failed(_named(error, "send")) from None
         self.phase = "first-byte"
@@ -210,10 +240,8 @@ class _Connection:
             self._skip_to_end()
             return False
         said = _value(head, head, b"\r\nconnection:")
-        return not rest and (b"close" not in said if head.startswith(b"http/1.1") else b"keep-alive" in said)
-
-    def close(self) -> None:
-        self.sock.close()
+        lasts = b"close" not in said if head.startswith(b"http/1.1") else b"keep-alive" in said
+        return lasts and not rest and self._whole
 
     def _skip(self, count: int, rest: bytes) -> bytes:
         while len(rest) < count:
@@ -245,44 +273,13 @@ class _Connection:
 
     def _recv(self, or_end: bool = False) -> bytes:
         try:
-            self.sock.settimeout(_left_s(self.deadline_ns))
-            data: bytes = self.sock.recv(_CHUNK)
+            data = self._stream.recv()
         except OSError as error:
             raise Failed(_named(error, self.phase)) from None
         if not data and not or_end:
             raise Failed(f"closed.{self.phase}")
         self.phase = "body"
         return data
-
-
-def _connect(address: Address, deadline_ns: int) -> _Connection:
-    """A new connection. Raises OSError."""
-    sock = socket.socket(address[0], socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(0.0)  # gevent looks a name up in connect() unless it must not wait
-        try:
-            sock.connect(address[1])
-        except BlockingIOError:
-            _await_connected(sock, deadline_ns)
-    except BaseException:
-        sock.close()
-        raise
-    return _Connection(sock, deadline_ns)
-
-
-def _await_connected(sock: Any, deadline_ns: int) -> None:
-    socket.wait_write(sock.fileno(), timeout=_left_s(deadline_ns), timeout_exc=TimeoutError())
-    failure = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if failure:
-        raise OSError(failure, os.strerror(failure))
-
-
-def _left_s(deadline_ns: int) -> float:
-    left_ns = deadline_ns - monotonic_ns()
-    if left_ns <= 0:
-        raise TimeoutError
-    return left_ns / 1e9
 
 
 _OURS: Mapping[int | None, str] = {
@@ -297,6 +294,8 @@ _CLASSES: tuple[tuple[type[OSError], str], ...] = (
     (ConnectionRefusedError, "refused"),
     (ConnectionResetError, "reset"),
     (BrokenPipeError, "reset"),
+    (ssl.SSLCertVerificationError, "untrusted"),
+    (ssl.SSLEOFError, "closed"),
 )
 
 
@@ -304,7 +303,8 @@ def _named(error: OSError, phase: str) -> str:
     """The error as class.phase."""
     if isinstance(error, socket.gaierror):
         return "generator.no-address"
-    if error.errno in _OURS:
+    # A TLS error carries a number of its own that is no errno.
+    if error.errno in _OURS and not isinstance(error, ssl.SSLError):
         return _OURS[error.errno]
     if error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
         return f"unreachable.{phase}"
@@ -335,21 +335,3 @@ def _kept_connections(plan: TrafficPlan) -> int:
     """Few enough that each is used every two seconds or so: servers close what rests longer."""
     share = plan.policies.get("reuse", 0.0) / sum(plan.policies.values())
     return max(1, min(KEPT_AT_MOST, round(plan.rate_per_s * share * 2 / plan.processes)))
-
-
-def _message(plan: TrafficPlan, policy: str) -> bytes:
-    """The request as bytes; the plan's own headers come last and replace ours."""
-    headers = {
-        "Host": urlsplit(plan.url).netloc,
-        "User-Agent": "chaoskit",
-        "Accept": "*/*",
-    }
-    if plan.method in ("POST", "PUT", "PATCH"):
-        headers["Content-Length"] = "0"
-    replaced = {name.lower() for name in plan.headers}
-    headers = {name: value for name, value in headers.items() if name.lower() not in replaced} | dict(plan.headers)
-    headers = {name: value for name, value in headers.items() if name.lower() != "connection"}
-    headers["Connection"] = "close" if policy == "fresh" else "keep-alive"
-    path = urlsplit(plan.url).path.rstrip("/") + plan.path
-    lines = [f"{plan.method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode()

@@ -82,6 +82,11 @@ class Traffic:
         self._seq = process - plan.processes
         self._stopping = False
         self.user_classes, shapes = _load(plan)
+        if shapes and plan.processes > 1:
+            raise GeneratorError(
+                f"{type(shapes[0]).__name__} of {plan.locustfile} shapes the load of one process; with processes: {plan.processes} each would "
+                "make all of it. Leave processes out, or the shape"
+            )
         self._environment = _environment(plan, self.user_classes, shapes)
         self._environment.events.request.add_listener(self.record)
         self.request_event = self._environment.events.request
@@ -112,6 +117,11 @@ class Traffic:
         if not self._stopping and self._environment.runner.state in ("stopping", "stopped", "cleanup"):
             return "the locustfile ended the test by itself"
         return ""
+
+    @property
+    def addresses(self) -> list[str]:
+        """Its clients look names up themselves."""
+        return []
 
     def begin(self) -> int:
         self._recorder.sent += 1
@@ -161,6 +171,11 @@ def attempts(user_classes: list[type]) -> dict[str, Callable[[str], Attempt]]:
             if issubclass(user, client):
                 makers[f"{client.__name__} of {user.__name__}"] = _maker(client, user)
     return makers
+
+
+def untested(user_classes: list[type]) -> list[str]:
+    """The users with a client of their own making: only its maker knows whether it hides anything."""
+    return [user.__name__ for user in user_classes if not issubclass(user, _CLIENTS)]
 
 
 def _maker(client: type, user: type) -> Callable[[str], Attempt]:

@@ -1,10 +1,11 @@
-"""The node's client of the API server: JSON requests and watches. Retries nothing itself: callers know what may be repeated."""
+"""A client of the API server for nodes and the Service proxy: requests and watches. Retries nothing itself: callers know what may be repeated."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -50,6 +51,9 @@ class Client:
         self._tls = _tls(settings)
         self._headers = {"Authorization": f"Bearer {settings.token}", "User-Agent": agent, "Accept": "application/json"}
 
+        self._offline = False
+        self._waiting: set[asyncio.Timeout] = set()
+
     async def __aenter__(self) -> Client:
         connector = aiohttp.TCPConnector(ssl=self._tls, limit=0)
         self._session = aiohttp.ClientSession(self._server, connector=connector, headers=self._headers)
@@ -59,6 +63,30 @@ class Client:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._session.close()
+
+    def disconnect(self) -> None:
+        """As if the cable were pulled: what is under way is lost, and what comes fails until `reconnect`."""
+        self._offline = True
+        now = asyncio.get_running_loop().time()
+        for line in self._waiting:
+            if not line.expired():
+                line.reschedule(now)
+
+    def reconnect(self) -> None:
+        """End `disconnect`; harmless without one."""
+        self._offline = False
+
+    @asynccontextmanager
+    async def _line(self) -> AsyncIterator[None]:
+        """A wait for the API server. Raises TimeoutError when the cable is, or is meanwhile, pulled."""
+        if self._offline:
+            raise TimeoutError("this node is disconnected")
+        async with asyncio.timeout(None) as line:
+            self._waiting.add(line)
+            try:
+                yield
+            finally:
+                self._waiting.discard(line)
 
     async def get(self, path: str, **params: str) -> Obj:
         """GET an object or a list. Raises ApiFailure, as all requests here do."""
@@ -83,9 +111,12 @@ class Client:
         headers = {} if body is None else {"Content-Type": kind}
         timeout = aiohttp.ClientTimeout(total=15)
         try:
-            async with self._session.request(
-                verb, path, params=params, data=data, headers=headers, timeout=timeout
-            ) as response:
+            async with (
+                self._line(),
+                self._session.request(
+                    verb, path, params=params, data=data, headers=headers, timeout=timeout
+                ) as response,
+            ):
                 return _parsed(response.status, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiFailure(0, "Unreachable", f"{verb} {path}: {error or type(error).__name__}") from error
@@ -110,7 +141,7 @@ class Client:
             async with self._session.get(path, params=params, timeout=timeout) as response:
                 if response.status != 200:
                     _parsed(response.status, await response.read())
-                async for event in _lines(response):
+                async for event in self._events(response):
                     if event["type"] == "ERROR":
                         return
                     if event["type"] != "BOOKMARK":
@@ -118,14 +149,17 @@ class Client:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiFailure(0, "Unreachable", f"watch {path}: {error}") from error
 
-
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[Obj]:
-    rest = b""
-    async for chunk in response.content.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line:
-                yield orjson.loads(line)
+    async def _events(self, response: aiohttp.ClientResponse) -> AsyncIterator[Obj]:
+        rest = b""
+        while True:
+            async with self._line():
+                chunk = await response.content.readany()
+            if not chunk:
+                return
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if line:
+                    yield orjson.loads(line)
 
 
 def _parsed(code: int, body: bytes) -> Obj:
