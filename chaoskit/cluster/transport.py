@@ -27,6 +27,9 @@ LOOK_S = 5.0
 """How long one attempt of a read may take, in seconds."""
 LOOK_AGAIN_S = 15.0
 """How long a read that meets a failing server is tried again, in seconds."""
+FIRST_LOOK_S = 2.0
+"""How long a server that has not answered yet is asked again, in seconds."""
+
 ACT_S = 5.0
 """How long the answer to a mutating request is waited for. From its sending on it is in doubt for just as long: the server gives up at 3 s."""
 
@@ -53,9 +56,11 @@ class Transport:
     acting: httpx.AsyncClient
     doubts: dict[str, float] = field(default_factory=dict)
     """By mark: until when, on the loop's clock, a request whose answer was lost may still take effect."""
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the server has answered at all: one that never did is more likely mistyped than restarting."""
 
     async def read(self, path: str, params: Mapping[str, str] | None = None) -> Any:
-        """GET a JSON body; tried again for up to 15 s. Raises NotFound, or ClusterError with the server's words."""
+        """GET a JSON body; tried again for up to 15 s, or 2 s if the server never answered yet. Raises NotFound, or ClusterError with the server's words."""
         return (await self._again("GET", path, params)).body
 
     async def ask(self, path: str, body: Obj) -> Any:
@@ -71,7 +76,7 @@ class Transport:
         async for attempt in tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda e: isinstance(e, ClusterError) and e.status in _TRY_AGAIN),
             wait=tenacity.wait_random_exponential(0.1, max=2),
-            stop=tenacity.stop_after_delay(LOOK_AGAIN_S),
+            stop=tenacity.stop_after_delay(LOOK_AGAIN_S if self.heard.is_set() else FIRST_LOOK_S),
             reraise=True,
         ):
             with attempt:
@@ -90,13 +95,15 @@ class Transport:
         headers = await self.access.headers()
         try:
             async with asyncio.timeout(LOOK_S):
-                return await self.looking.request(
+                response = await self.looking.request(
                     method, path, params=params, headers=headers, json=body, extensions=self._extensions()
                 )
         except TimeoutError as error:
             raise ClusterError(f"{method} {path}: no answer from {self.access.server} within {LOOK_S:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from error
+        self.heard.set()
+        return response
 
     async def act(
         self,

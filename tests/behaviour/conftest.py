@@ -144,10 +144,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if file is None or hasattr(session.config, "workerinput"):
         return
     path = Path(file)
-    kept = json.loads(path.read_text())["results"] if path.exists() else []
+    said = json.loads(path.read_text()) if path.exists() else {"results": []}
     fresh = {one["test"]: one | {"date": _today()} for one in _results}
-    merged = {one["test"]: one for one in kept} | fresh
-    path.write_text(json.dumps({"results": sorted(merged.values(), key=lambda one: one["test"])}, indent=1) + "\n")
+    merged = {one["test"]: one for one in said["results"]} | fresh
+    path.write_text(
+        json.dumps(said | {"results": sorted(merged.values(), key=lambda one: one["test"])}, indent=1) + "\n"
+    )
 
 
 def _today() -> str:

@@ -77,7 +77,7 @@ def _exists(test: str) -> bool:
 
 
 def rows(sandbox: Run, real: Run) -> list[Row]:
-    """One a scenario, in the order of the suite's files."""
+    """One a scenario, by file and name."""
     tests = sorted(sandbox.results.keys() | real.results.keys())
     return [_row(test, sandbox.results.get(test), real.results.get(test)) for test in tests]
 

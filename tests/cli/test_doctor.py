@@ -22,7 +22,7 @@ def test_a_cluster_that_cannot_be_reached_is_told_with_a_fix(tmp_path: Path) -> 
     )
     said = chaoskit("doctor", "--context", "gone", "--kubeconfig", str(tmp_path / "config"))
     assert said.code == 3
-    assert "MEND  cluster: the API server http://127.0.0.1:1" in said.out
+    assert "cluster: the API server http://127.0.0.1:1" in said.out
     assert "fix: check the context with" in said.out
 
 

@@ -358,10 +358,6 @@ def test_a_path_that_could_lead_elsewhere_is_refused(path: str) -> None:
 def test_a_command_that_the_server_refuses_is_a_reply_and_one_it_does_not_answer_is_in_doubt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import kubernetes.stream  # noqa: F401 - importing it takes longer than the time allowed below
-
-    monkeypatch.setattr(execution, "CONNECT_S", 2.0)
-
     async def story(api: ServedApi, cluster: LiveCluster) -> None:
         api.put(POD, {})
         touch = Exec(POD_REF, "app", ("touch", "/tmp/x"))
@@ -377,6 +373,7 @@ def test_a_command_that_the_server_refuses_is_a_reply_and_one_it_does_not_answer
         reply = await cluster.perform(touch, MARK)
         assert reply.status == 403 and "Forbidden" in reply.body["message"]
         assert [a.path for a in api.asked] == [POD, POD + "/exec"]
+        monkeypatch.setattr(execution, "CONNECT_S", 0.3)
         api.trouble = silent
         with pytest.raises(AnswerLost):
             await cluster.perform(touch, MARK)
