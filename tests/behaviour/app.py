@@ -73,8 +73,8 @@ def serving(**env: str) -> Obj:
 
 
 def touchy(**env: str) -> Obj:
-    """The same, unready after one failed probe."""
-    return serving(**env) | {"readinessProbe": probe(failureThreshold=1)}
+    """The same, unready after one failed probe; slow answers are none, so that a busy machine makes nobody unready."""
+    return serving(**env) | {"readinessProbe": probe(failureThreshold=1, timeoutSeconds=10)}
 
 
 def spec(*containers: Obj, **more: Any) -> Obj:

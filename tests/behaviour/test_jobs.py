@@ -125,6 +125,7 @@ def test_a_deleted_worker_failed(space: Space) -> None:
 
 
 @scenario("With backoffLimit 0 deleting the worker fails the Job at once", "recorded on 1.36")
+@pytest.mark.nightly
 def test_a_deleted_worker_fails_a_job_without_retries(space: Space) -> None:
     space.create("jobs", app.job("work", SLEEPER, backoffLimit=0))
     space.delete("pods", _worker(space))
@@ -173,6 +174,7 @@ def test_an_exit_code_fails_the_job(space: Space) -> None:
 
 
 @scenario("activeDeadlineSeconds ends a Job and its pods with DeadlineExceeded", f"{JOBS}, termination")
+@pytest.mark.nightly
 def test_the_active_deadline(space: Space) -> None:
     trace = space.trace("jobs", "pods")
     space.create("jobs", app.job("work", SLEEPER, activeDeadlineSeconds=3))

@@ -70,6 +70,7 @@ def test_liveness_says_nothing_of_readiness(space: Space) -> None:
 
 @scenario("Ways for a liveness probe to fail", LIVENESS)
 @pytest.mark.parametrize("way", ["a command", "a port", "a hang"])
+@pytest.mark.nightly
 def test_ways_to_fail(space: Space, way: str) -> None:
     script = "import os, sys; sys.exit(os.path.exists(sys.argv[1]))"
     probes: dict[str, Obj] = {

@@ -10,7 +10,7 @@ from tests.behaviour import app
 from tests.behaviour.access import eventually
 from tests.behaviour.scenario import scenario
 from tests.behaviour.space import Obj, Space
-from tests.behaviour.trace import dying
+from tests.behaviour.trace import dying, ready
 
 ADOPTION = "conformance.yaml: test/e2e/apps/replica_set.go, adopt matching pods on creation and release no longer matching pods"
 
@@ -67,6 +67,7 @@ def test_who_goes_first(space: Space, rule: str) -> None:
         space.patch("pods", cheap, {"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-10"}}})
     if "not ready" in rule:
         space.tell(victim, ready=False)
+        space.until_pod(victim, lambda pod: not ready(pod))
         space.until("replicasets", "web", lambda found: found["status"].get("readyReplicas") == 2)
     space.until(
         "replicasets", "web", lambda found: found["status"]["observedGeneration"] == found["metadata"]["generation"]

@@ -234,6 +234,7 @@ def test_revisions_are_kept(space: Space) -> None:
 
 @pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
 @scenario("Scaled to 0 and up again, names are the same", STATEFUL)
+@pytest.mark.nightly
 def test_names_return(space: Space, policy: str) -> None:
     _created(space, 2, app.spec(app.container()), podManagementPolicy=policy)
     space.scale("statefulsets", "db", 0)

@@ -94,6 +94,7 @@ def test_a_cancelled_eviction(space: Space, node: str) -> None:
 
 @scenario("A toleration without seconds stays for ever, and a NoSchedule taint evicts nobody", TAINTS)
 @pytest.mark.parametrize("effect", ["NoExecute", "NoSchedule"])
+@pytest.mark.nightly
 def test_who_stays(space: Space, node: str, effect: str) -> None:
     _start(space, node, *((None,) if effect == "NoExecute" else ()))
     _start(space, node, *((0,) if effect == "NoExecute" else ()), name="witness")
