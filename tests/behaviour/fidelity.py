@@ -30,7 +30,7 @@ API_SOURCES = {
 """What the tests restate that are about the API as such and name no scenario of their own."""
 KNOWN = {
     "test_applying_any_kind_twice_changes_nothing": "kubectl calls a PodDisruptionBudget `configured` each time on Kubernetes; nothing is changed there either",
-    "test_watchers_of_the_same_thing_see_the_same_order": "the recorded cluster puts the ConfigMaps that the cluster itself puts into a namespace into each namespace than the test expects",
+    "test_watchers_of_the_same_thing_see_the_same_order": "the recorded cluster puts ConfigMaps of its own into each namespace, which the test does not expect",
 }
 """Why a test of the API failed on the recorded cluster."""
 HEAD = """# Fidelity
