@@ -43,7 +43,8 @@ time.sleep(float(env("SLOW_START", "0")))
 server = Server((env("POD_IP") or "127.0.0.1", int(env("PORT", "8080"))), App)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 say("up")
-told.wait()
+while not told.wait(0.1):  # a signal that another thread gets does not wake this one
+    pass
 say("TERM")
 end = time.monotonic() + float(env("LINGER", "0"))
 while time.monotonic() < end:
