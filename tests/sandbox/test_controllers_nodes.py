@@ -238,8 +238,9 @@ def test_a_silent_node_turns_unknown_loses_its_pods_and_comes_back() -> None:
             assert targeted == ["DeletionByTaintManager"]
             assert f"Marking for deletion Pod shop/{victim}" in here.events("TaintManagerEviction")
             await until(
-            lambda: [bool(pod["spec"].get("nodeName")) for pod in here.active()] == [True] * 3, "a replacement elsewhere"
-        )
+                lambda: [bool(pod["spec"].get("nodeName")) for pod in here.active()] == [True] * 3,
+                "a replacement elsewhere",
+            )
             assert {pod["spec"].get("nodeName") for pod in here.active()} <= {"node-1", "node-3"}
             kubelets.silent.clear()
             await until(lambda: not taints(here, "node-2"), "back without taints")
